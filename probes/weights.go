@@ -1,0 +1,4 @@
+package probes
+
+// Weights is the pair on disk.
+type Weights struct{}
