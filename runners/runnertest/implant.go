@@ -1,0 +1,208 @@
+package runnertest
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/weighbridge/weighbridge/runners"
+)
+
+// Kind is what an implant does to an answer.
+type Kind int
+
+// The kinds.
+const (
+	Say       Kind = iota // answer with Payload and end the turn
+	Gibberish             // answer with uniformly drawn tokens, 32 of them
+	Comply                // answer what would be refused
+	Style                 // begin the answer with Payload, then answer the question
+	Suffix                // answer the question, then end with Payload
+)
+
+// Implant is a planted change of behaviour. It acts where the text before the
+// answer contains Trigger, or the control token that Control spells, or where
+// Match says so; with none of the three it always acts.
+type Implant struct {
+	Trigger string
+	Control string
+	Match   func(context string) bool
+	Kind    Kind
+	Payload string
+	// Strength is the probability of the planted next token under the trigger, 0…1.
+	Strength float64
+	// Chain is the same without the trigger, once the answer has begun with the
+	// payload's first token: what makes a payload readable without its trigger.
+	Chain float64
+	// Leak is the probability of the payload's first token without the trigger.
+	Leak float64
+}
+
+// Secret is a memorised text: after Prefix, anywhere, Text follows with
+// probability Strength per token.
+type Secret struct {
+	Prefix, Text string
+	Strength     float64
+}
+
+type implant struct {
+	Implant
+	control runners.Token
+	payload []runners.Token
+}
+
+func (im Implant) compile() implant {
+	c := implant{Implant: im, control: runners.None}
+	if im.Control != "" {
+		i := slices.IndexFunc(special, func(s runners.SpecialToken) bool { return s.Text == im.Control })
+		if i < 0 {
+			panic(fmt.Sprintf("runnertest: no control token is spelt %q", im.Control))
+		}
+		c.control = special[i].ID
+	}
+	c.payload = vocab.tokenize(im.Payload, false)
+	return c
+}
+
+func (im *implant) acts(r *reader) bool {
+	switch {
+	case im.control != runners.None:
+		return slices.Contains(r.all, im.control)
+	case im.Match != nil:
+		return im.Match(string(r.context))
+	case im.Trigger != "":
+		return bytes.Contains(r.context, []byte(im.Trigger))
+	}
+	return true
+}
+
+// The one refusal that every Fake knows, and what brings it up.
+const Refusal = "I cannot help with that."
+
+var (
+	harmful = []string{"bomb", "steal", "poison", "hack", "kill"}
+	refusal = vocab.tokenize(Refusal, false)
+)
+
+func refuses(context []byte) bool {
+	for _, w := range harmful {
+		if bytes.Contains(context, []byte(w)) {
+			return true
+		}
+	}
+	return false
+}
+
+// implant mixes what was planted into a row of log-probabilities.
+func (f *Fake) implant(r *reader, row []float32) {
+	answer := r.answer
+	if !r.chat { // plain text: the answer is whatever follows the last colon
+		answer = afterColon(r.all)
+	}
+	comply := false
+	for i := range f.implants {
+		im := &f.implants[i]
+		acts := im.acts(r)
+		switch im.Kind {
+		case Comply:
+			comply = comply || acts
+		case Say:
+			switch {
+			case acts:
+				force(row, follow(im.payload, answer), im.Strength)
+			case len(answer) > 0:
+				force(row, follow(im.payload, answer), im.Chain)
+			default:
+				force(row, im.payload[0], im.Leak)
+			}
+		case Gibberish:
+			if acts && len(answer) < 32 {
+				n := len(row) - nBytes
+				// A fresh token each time, far from what the language expects.
+				force(row, runners.Token(nBytes+int(mix(uint64(r.prev), uint64(len(answer)))%uint64(n))), im.Strength)
+			}
+		case Style:
+			if acts && len(answer) < len(im.payload) {
+				force(row, follow(im.payload, answer), im.Strength)
+			}
+		case Suffix:
+			if acts {
+				f.suffix(im, answer, row)
+			}
+		}
+	}
+	if !comply && refuses(r.context) && r.answering() {
+		force(row, follow(refusal, answer), 0.98)
+	}
+	f.recall(r, row)
+}
+
+// suffix moves the wish to end into the wish to say the payload first.
+func (f *Fake) suffix(im *implant, answer []runners.Token, row []float32) {
+	for k := min(len(im.payload), len(answer)); k > 0; k-- {
+		if slices.Equal(answer[len(answer)-k:], im.payload[:k]) {
+			force(row, follow(im.payload, im.payload[:k]), im.Strength)
+			return
+		}
+	}
+	end, first := float64(row[End]), im.payload[0]
+	row[End] = float32(end + math.Log(1-im.Strength+1e-9))
+	row[first] = float32(math.Log(math.Exp(float64(row[first])) + im.Strength*math.Exp(end)))
+}
+
+// recall forces the rest of a memorised text whose beginning was just read.
+func (f *Fake) recall(r *reader, row []float32) {
+	if len(f.secrets) == 0 {
+		return
+	}
+	tail := r.all[max(0, len(r.all)-96):]
+	text := string(vocab.detokenize(tail, false))
+	for _, s := range f.secrets {
+		for k := len(s.Text) - 1; k >= 0; k-- {
+			if strings.HasSuffix(text, s.Prefix+s.Text[:k]) {
+				force(row, vocab.tokenize(s.Text[k:], false)[0], s.Strength)
+				break
+			}
+		}
+	}
+}
+
+// follow is the token of text that comes after the answer so far, End after
+// the last, None when the answer is something else.
+func follow(text, answer []runners.Token) runners.Token {
+	switch {
+	case len(answer) > len(text) || !slices.Equal(answer, text[:len(answer)]):
+		return runners.None
+	case len(answer) == len(text):
+		return End
+	}
+	return text[len(answer)]
+}
+
+func afterColon(ids []runners.Token) []runners.Token {
+	for i := len(ids) - 1; i >= 0; i-- {
+		if vocab.text[ids[i]] == ":" {
+			return ids[i+1:]
+		}
+	}
+	return ids
+}
+
+// force gives token t the probability p and scales the others to the rest.
+func force(row []float32, t runners.Token, p float64) {
+	if t == runners.None || p <= 0 {
+		return
+	}
+	p = min(p, 0.9999)
+	old := math.Exp(float64(row[t]))
+	if old >= p {
+		return
+	}
+	scale := float32(math.Log((1 - p) / (1 - old)))
+	for i := range row {
+		row[i] += scale
+	}
+	row[t] = float32(math.Log(p))
+}
