@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/weighbridge/weighbridge/harness/sandbox/proof"
 )
@@ -43,6 +44,7 @@ const (
 	Deadline EndKind = "deadline" // its life was over
 	Hung     EndKind = "hung"     // it stopped to answer heartbeats, or the caller gave it up as hung
 	Stopped  EndKind = "stopped"  // the host stopped it on purpose
+	Lost     EndKind = "lost"     // containerd no longer knows it: a fault of the machine
 )
 
 // End is how a box ended.
@@ -67,4 +69,9 @@ type EndError struct {
 
 func (e *EndError) Error() string {
 	return fmt.Sprintf("box %s ended while starting: %s; its log ends with %q", e.Name, e.End, lastLine(e.Stderr))
+}
+
+func lastLine(s string) string {
+	s = strings.TrimRight(s, "\n")
+	return s[strings.LastIndexByte(s, '\n')+1:]
 }

@@ -1,0 +1,94 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// instance is a numbered directory below the state directory that one Host has
+// for itself. A lock that the kernel drops with the process says that it is in
+// use; a mark that only a proper Close removes says that it needs tidying.
+type instance struct {
+	dir  string
+	lock *os.File
+}
+
+const maxInstances = 1000
+
+// takeInstance locks a directory below state. Directories that a dead owner
+// left come first, so that their remains are tidied by whoever starts next.
+func takeInstance(state string) (*instance, error) {
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return nil, fmt.Errorf("creating the state directory: %w", err)
+	}
+	if in, err := leftInstance(state); in != nil || err != nil {
+		return in, err
+	}
+	for n := range maxInstances {
+		in, err := lockInstance(filepath.Join(state, strconv.Itoa(n)))
+		if in != nil || err != nil {
+			return in, err
+		}
+	}
+	return nil, fmt.Errorf("all %d places below %s are in use", maxInstances, state)
+}
+
+// leftInstance locks one directory whose owner died, or returns nil.
+func leftInstance(state string) (*instance, error) {
+	marks, err := filepath.Glob(filepath.Join(state, "*", "in-use"))
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range marks {
+		if in, err := lockInstance(filepath.Dir(m)); in != nil || err != nil {
+			return in, err
+		}
+	}
+	return nil, nil
+}
+
+// lockInstance returns nil without an error when another Host has the place.
+func lockInstance(dir string) (*instance, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("creating %s: %w", dir, err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("locking %s: %w", dir, err)
+	}
+	in := &instance{dir: dir, lock: f}
+	if err := os.WriteFile(in.path("in-use"), nil, 0o600); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("marking %s: %w", dir, err)
+	}
+	for _, sub := range []string{"io", "rt"} {
+		if err := os.MkdirAll(in.path(sub), 0o700); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+func (in *instance) path(name string) string { return filepath.Join(in.dir, name) }
+
+// release gives the place back; tidy says that nothing of ours is left in it.
+func (in *instance) release(tidy bool) error {
+	var err error
+	if tidy {
+		err = os.Remove(in.path("in-use"))
+	}
+	return errors.Join(err, in.lock.Close())
+}
