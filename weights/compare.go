@@ -1,0 +1,117 @@
+package weights
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Comparison is the result of comparing a candidate with a baseline.
+type Comparison struct {
+	Relation Relation `json:"relation"`
+	// Tensors is in the candidate's file order. It is empty where architecture,
+	// shapes or vocabulary make the two incomparable.
+	Tensors       []TensorDelta    `json:"tensors"`
+	OnlyBaseline  []string         `json:"only_baseline"` // tensors, in file order
+	OnlyCandidate []string         `json:"only_candidate"`
+	Unreadable    []string         `json:"unreadable"` // tensors of a type that cannot be decoded, compared by bytes only
+	Metadata      []MetadataChange `json:"metadata"`
+}
+
+// Compare reads both models once, in bounded memory. The result does not
+// depend on the number of processors.
+func Compare(ctx context.Context, baseline, candidate *Model) (*Comparison, error) {
+	c := &Comparison{Metadata: DiffMetadata(baseline.Metadata(), candidate.Metadata())}
+	names := c.match(baseline, candidate)
+	if r, ok := incomparable(baseline, candidate, c, names); ok {
+		c.Relation = r
+		return c, nil
+	}
+	c.Tensors = make([]TensorDelta, len(names))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range names {
+		g.Go(func() error {
+			p, err := newPair(ctx, baseline, candidate, name)
+			switch {
+			case err == nil:
+				c.Tensors[i], err = p.delta(ctx, name)
+			case errors.Is(err, ErrUnsupported):
+				c.Tensors[i], err = bytesOnly(ctx, baseline, candidate, name)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for _, t := range c.Tensors {
+		if t.BytesOnly {
+			c.Unreadable = append(c.Unreadable, t.Name)
+		}
+	}
+	c.Relation = relate(baseline, candidate, c)
+	return c, nil
+}
+
+// match fills the lists of tensors that one side lacks, and returns the
+// candidate's names that have a partner of any shape.
+func (c *Comparison) match(baseline, candidate *Model) (names []string) {
+	for _, t := range candidate.Tensors() {
+		if _, ok := baseline.Tensor(headOf(baseline, t.Name)); ok {
+			names = append(names, t.Name)
+		} else {
+			c.OnlyCandidate = append(c.OnlyCandidate, t.Name)
+		}
+	}
+	for _, t := range baseline.Tensors() {
+		if _, ok := candidate.Tensor(t.Name); ok {
+			continue
+		}
+		if _, ok := candidate.Tensor(Embedding); ok && t.Name == Output {
+			names = append(names, Output) // the candidate's head is tied
+			continue
+		}
+		c.OnlyBaseline = append(c.OnlyBaseline, t.Name)
+	}
+	return slices.Clip(names)
+}
+
+// bytesOnly compares what cannot be decoded.
+func bytesOnly(ctx context.Context, baseline, candidate *Model, name string) (TensorDelta, error) {
+	b, _ := baseline.Tensor(headOf(baseline, name))
+	c, _ := candidate.Tensor(headOf(candidate, name))
+	d := TensorDelta{
+		Name: name, TensorName: ParseTensorName(name), Baseline: b.Name, Shape: c.Shape,
+		BaselineType: b.Type.String(), CandidateType: c.Type.String(), Values: c.Values(),
+		FirstBad: -1, BytesOnly: true,
+	}
+	_, upB, err := baseline.Factors(ctx, b.Name)
+	if err != nil {
+		return d, err
+	}
+	_, upC, err := candidate.Factors(ctx, c.Name)
+	if err != nil || upB || upC || b.Type != c.Type {
+		return d, err
+	}
+	x, y := make([]byte, hashChunk), make([]byte, hashChunk)
+	for off := int64(0); off < b.Size; off += hashChunk {
+		if err := ctx.Err(); err != nil {
+			return d, fmt.Errorf("comparing tensor %q: %w", name, err)
+		}
+		n := min(hashChunk, b.Size-off)
+		if err := errors.Join(baseline.base.rawAt(b, off, x[:n]), candidate.base.rawAt(c, off, y[:n])); err != nil {
+			return d, err
+		}
+		if !bytes.Equal(x[:n], y[:n]) {
+			return d, nil
+		}
+	}
+	d.SameBits = true
+	return d, nil
+}

@@ -1,0 +1,239 @@
+package weights
+
+import (
+	"bytes"
+	"context"
+	"math"
+
+	"github.com/weighbridge/weighbridge/weights/quant"
+)
+
+// TensorDelta compares one tensor of the pair. W is the baseline's tensor, ΔW
+// what the candidate adds to it, adapters included on both sides. Values that
+// are NaN or infinite on either side are counted and left out of every figure.
+type TensorDelta struct {
+	Name string `json:"name"`
+	TensorName
+	Baseline      string   `json:"baseline"` // the baseline's tensor; another name where its head is tied
+	Shape         []uint64 `json:"shape"`    // ggml order
+	BaselineType  string   `json:"baseline_type"`
+	CandidateType string   `json:"candidate_type"`
+	SameBits      bool     `json:"same_bits"`  // stored bytes equal, no update by an adapter
+	BytesOnly     bool     `json:"bytes_only"` // no decoder for the type: only SameBits is known
+
+	Norm         float64 `json:"norm"`            // ‖W‖_F
+	DeltaNorm    float64 `json:"delta_norm"`      // ‖ΔW‖_F
+	Relative     float64 `json:"relative_change"` // ‖ΔW‖_F / ‖W‖_F; over the candidate's norm where W is zero
+	Cosine       float64 `json:"cosine"`          // of W and W+ΔW as vectors; 1 where both are zero, 0 where one is
+	MaxAbs       float64 `json:"max_abs_delta"`
+	Differing    int64   `json:"differing"` // values that differ
+	Values       int64   `json:"values"`
+	LowRank      int     `json:"low_rank"`      // bound on rank(ΔW) known from adapters, 0 where none is known
+	BadBaseline  int64   `json:"bad_baseline"`  // NaN or infinite values
+	BadCandidate int64   `json:"bad_candidate"` // NaN or infinite values
+	FirstBad     int64   `json:"first_bad"`     // index of the first such value, -1 where none
+
+	Requant Requant `json:"requant"`
+}
+
+// Requant says whether a candidate tensor is the baseline's tensor in another
+// number format.
+type Requant struct {
+	// Checked is "exact" where the baseline was requantised and compared block
+	// by block, "bound" where the format's encoder is a search and only
+	// |w_c-w_b| against the candidate's own block step could be tested, and ""
+	// where the question does not arise: equal bits, or an adapter.
+	Checked string `json:"checked"`
+	OK      bool   `json:"ok"`    // equal to the bit, or within the bounds
+	Exact   bool   `json:"exact"` // equal to the bit
+	Blocks  int64  `json:"blocks"`
+	Unequal int64  `json:"unequal"` // "exact": blocks with other bits
+	// The error w_c-w_b in steps, a step being the distance between two
+	// neighbouring values of the candidate's block. Rounding alone gives a
+	// largest error of ½ and a root mean square of 1/√12 ≈ 0.289.
+	MaxSteps float64 `json:"max_steps"`
+	RMSSteps float64 `json:"rms_steps"`
+	Beyond   int64   `json:"beyond"` // values with an error above ½+slack = 1 step
+}
+
+// Bounds on the error of a tensor whose encoder chose scales by search, and so
+// clips a few values. On Gaussian rows with outliers and a block scale that
+// varies by e⁶, ggml's encoders of Q4_K, Q5_K and Q6_K gave an RMS of 0.258,
+// 0.274 and 0.268 steps and put 5e-5, 5e-4 and 1e-4 of the values beyond one
+// step. An RMS above 1/√12 needs something other than rounding.
+const (
+	slack      = 0.5
+	maxBeyond  = 2e-3
+	maxRMSStep = 0.30
+)
+
+// accumulator sums one tensor's figures in file order.
+type accumulator struct {
+	d             TensorDelta
+	w2, c2, wc    float64
+	d2            float64
+	steps2        float64
+	stepped       int64
+	stored, adapt bool // stored bytes differ; an adapter acts
+	want          []byte
+	step          []float32
+}
+
+// delta reads the pair once.
+func (p *pair) delta(ctx context.Context, name string) (TensorDelta, error) {
+	a := &accumulator{adapt: p.upB != nil || p.upC != nil}
+	a.d = TensorDelta{
+		Name: name, TensorName: ParseTensorName(name), Baseline: p.b.Name,
+		Shape: p.c.Shape, BaselineType: p.b.Type.String(), CandidateType: p.c.Type.String(),
+		Values: p.c.Values(), FirstBad: -1,
+	}
+	for _, up := range []*LowRank{p.upB, p.upC} {
+		if up != nil {
+			a.d.LowRank += up.Rank
+		}
+	}
+	if !a.adapt {
+		switch {
+		case p.c.Type.CanQuantize():
+			a.d.Requant.Checked = "exact"
+		case p.c.Type != p.b.Type:
+			a.d.Requant.Checked = "bound"
+		}
+		a.d.Requant.Blocks = a.d.Values / int64(p.c.Type.BlockValues())
+	}
+	err := p.runs(ctx, func(r *run) error {
+		a.values(int64(r.first)*int64(p.b.Cols()), r)
+		if a.d.Requant.Checked == "" || (r.sameBytes && p.b.Type == p.c.Type) {
+			return nil
+		}
+		return a.requant(p.c.Type, r)
+	})
+	a.finish(p)
+	return a.d, err
+}
+
+func (a *accumulator) values(base int64, r *run) {
+	a.stored = a.stored || !r.sameBytes
+	if r.sameBytes && !a.adapt {
+		for i, v := range r.b {
+			w := float64(v)
+			if w-w != 0 {
+				a.bad(base+int64(i), w, w)
+				continue
+			}
+			a.w2 += w * w
+		}
+		return
+	}
+	for i := range r.b {
+		w, c, d := r.at(i)
+		if d-d != 0 {
+			a.bad(base+int64(i), w, c)
+			continue
+		}
+		a.w2 += w * w
+		a.c2 += c * c
+		a.wc += w * c
+		if d != 0 {
+			a.d2 += d * d
+			a.d.Differing++
+			a.d.MaxAbs = max(a.d.MaxAbs, math.Abs(d))
+		}
+	}
+}
+
+func (a *accumulator) bad(i int64, w, c float64) {
+	if a.d.FirstBad < 0 {
+		a.d.FirstBad = i
+	}
+	if w-w != 0 {
+		a.d.BadBaseline++
+	}
+	if c-c != 0 {
+		a.d.BadCandidate++
+	}
+}
+
+// requant compares the candidate's blocks with the requantised baseline.
+func (a *accumulator) requant(t quant.Type, r *run) error {
+	q := &a.d.Requant
+	if q.Checked == "exact" {
+		a.want = sized(a.want, len(r.rawC))
+		if err := quant.Quantize(t, a.want, r.b); err != nil {
+			return err
+		}
+		n := t.BlockBytes()
+		for i := 0; i < len(a.want); i += n {
+			if !bytes.Equal(a.want[i:i+n], r.rawC[i:i+n]) {
+				q.Unequal++
+			}
+		}
+	}
+	if t.BlockValues() == 1 {
+		return nil
+	}
+	a.step = sized(a.step, len(r.c))
+	if err := quant.Steps(t, a.step, r.rawC); err != nil {
+		return err
+	}
+	for i, s := range a.step {
+		d := math.Abs(float64(r.c[i]) - float64(r.b[i]))
+		switch {
+		case d-d != 0: // counted as bad already
+		case s == 0 && d > 0:
+			q.Beyond++
+		case s > 0:
+			e := d / float64(s)
+			a.steps2 += e * e
+			a.stepped++
+			q.MaxSteps = max(q.MaxSteps, e)
+			if e > 0.5+slack {
+				q.Beyond++
+			}
+		}
+	}
+	return nil
+}
+
+func sized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
+
+func (a *accumulator) finish(p *pair) {
+	d := &a.d
+	same := !a.stored && !a.adapt
+	if same {
+		a.c2, a.wc = a.w2, a.w2
+	}
+	d.SameBits = same && p.b.Type == p.c.Type
+	d.Norm, d.DeltaNorm = math.Sqrt(a.w2), math.Sqrt(a.d2)
+	switch {
+	case a.w2 > 0:
+		d.Relative = d.DeltaNorm / d.Norm
+	case a.c2 > 0:
+		d.Relative = d.DeltaNorm / math.Sqrt(a.c2)
+	}
+	switch {
+	case a.w2 > 0 && a.c2 > 0:
+		d.Cosine = min(1, a.wc/math.Sqrt(a.w2)/math.Sqrt(a.c2))
+	case a.w2 == a.c2:
+		d.Cosine = 1
+	}
+	q := &d.Requant
+	if d.SameBits {
+		*q = Requant{}
+		return
+	}
+	if a.stepped > 0 {
+		q.RMSSteps = math.Sqrt(a.steps2 / float64(a.stepped))
+	}
+	q.Exact = q.Checked == "exact" && q.Unequal == 0
+	// Blocks of the baseline's own type already lie on its grid: requantising
+	// them gives them back, so only the exact test has meaning.
+	within := q.Checked != "" && p.b.Type != p.c.Type && a.stepped > 0 &&
+		float64(q.Beyond) <= maxBeyond*float64(d.Values) && q.RMSSteps <= maxRMSStep
+	q.OK = q.Exact || within
+}
