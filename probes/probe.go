@@ -40,6 +40,7 @@ type About struct {
 // Needs says what a probe cannot do without. The harness reports a probe whose
 // needs are not met as not tested and does not run it.
 type Needs struct {
+	Files    bool // nothing but the files: the probe asks the models nothing
 	Scores   bool // both engines can score
 	Template bool // both models have a chat template
 	SameIDs  bool // both tokenizers give the same ids

@@ -72,7 +72,8 @@ func vectorExtensions(cpuinfo string) (string, error) {
 
 // BoxLauncher starts one model in boxes of one host.
 type BoxLauncher struct {
-	Host    *sandbox.Host
+	// Host gives the host, opened when the first box is needed.
+	Host    func() (*sandbox.Host, error)
 	Runtime string
 	Engine  *Engine
 	Side    string
@@ -91,8 +92,11 @@ func (l *BoxLauncher) Launch(ctx context.Context) (Session, error) {
 	if err := l.Weights.Recheck(); err != nil {
 		return nil, err
 	}
-	spec := l.spec()
-	box, err := l.Host.Start(ctx, spec)
+	host, err := l.Host()
+	if err != nil {
+		return nil, err
+	}
+	box, err := host.Start(ctx, l.spec())
 	if err != nil {
 		return nil, err
 	}

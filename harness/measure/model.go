@@ -132,7 +132,7 @@ var _ runners.Model = (*Model)(nil)
 
 // Info implements runners.Model.
 func (m *Model) Info(ctx context.Context) (*runners.Info, error) {
-	return ask(ctx, m, "info", &struct{}{}, 0, func(ctx context.Context, x runners.Model, _ *struct{}) (*runners.Info, runners.Usage, error) {
+	return ask(ctx, m, "info", "info", &struct{}{}, 0, func(ctx context.Context, x runners.Model, _ *struct{}) (*runners.Info, runners.Usage, error) {
 		r, err := x.Info(ctx)
 		return r, runners.Usage{}, err
 	})
@@ -140,17 +140,17 @@ func (m *Model) Info(ctx context.Context) (*runners.Info, error) {
 
 // Tokenize implements runners.Model.
 func (m *Model) Tokenize(ctx context.Context, r *runners.TokenizeRequest) (*runners.TokenizeResult, error) {
-	return ask(ctx, m, "tokenize", r, 0, unmetered(runners.Model.Tokenize))
+	return ask(ctx, m, "tokenize", string(wire.Canonical(r)), r, 0, unmetered(runners.Model.Tokenize))
 }
 
 // Detokenize implements runners.Model.
 func (m *Model) Detokenize(ctx context.Context, r *runners.DetokenizeRequest) (*runners.DetokenizeResult, error) {
-	return ask(ctx, m, "detokenize", r, 0, unmetered(runners.Model.Detokenize))
+	return ask(ctx, m, "detokenize", string(wire.Canonical(r)), r, 0, unmetered(runners.Model.Detokenize))
 }
 
 // Render implements runners.Model.
 func (m *Model) Render(ctx context.Context, r *runners.RenderRequest) (*runners.RenderResult, error) {
-	return ask(ctx, m, "render", r, 0, unmetered(runners.Model.Render))
+	return ask(ctx, m, "render", string(wire.Canonical(r)), r, 0, unmetered(runners.Model.Render))
 }
 
 // Score implements runners.Model.
@@ -159,7 +159,7 @@ func (m *Model) Score(ctx context.Context, r *runners.ScoreRequest) (*runners.Sc
 	for _, s := range r.Sequences {
 		n += len(s.Tokens)
 	}
-	return ask(ctx, m, "score", r, n, func(ctx context.Context, x runners.Model, r *runners.ScoreRequest) (*runners.ScoreResult, runners.Usage, error) {
+	return ask(ctx, m, "score", string(wire.Canonical(r)), r, n, func(ctx context.Context, x runners.Model, r *runners.ScoreRequest) (*runners.ScoreResult, runners.Usage, error) {
 		a, err := x.Score(ctx, r)
 		if err != nil {
 			return nil, runners.Usage{}, err
@@ -174,7 +174,7 @@ func (m *Model) Generate(ctx context.Context, r *runners.GenerateRequest) (*runn
 	for _, p := range r.Prompts {
 		n += len(p) + r.MaxTokens
 	}
-	return ask(ctx, m, "generate", r, n, func(ctx context.Context, x runners.Model, r *runners.GenerateRequest) (*runners.GenerateResult, runners.Usage, error) {
+	return ask(ctx, m, "generate", string(wire.Canonical(r)), r, n, func(ctx context.Context, x runners.Model, r *runners.GenerateRequest) (*runners.GenerateResult, runners.Usage, error) {
 		a, err := x.Generate(ctx, r)
 		if err != nil {
 			return nil, runners.Usage{}, err
@@ -192,25 +192,15 @@ func unmetered[Q, A any](f func(runners.Model, context.Context, *Q) (*A, error))
 	}
 }
 
-// entry is what the store keeps of an answer.
-type entry[A any] struct {
-	Answer *A            `cbor:"answer"`
-	Usage  runners.Usage `cbor:"usage"`
-}
-
-func ask[Q, A any](ctx context.Context, m *Model, method string, q *Q, tokens int, f call[Q, A]) (*A, error) {
+func ask[Q, A any](ctx context.Context, m *Model, method, canonical string, q *Q, tokens int, f call[Q, A]) (*A, error) {
 	began := time.Now()
-	canon, err := wire.Canonical(q)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s request: %w", m.Side, method, err)
-	}
-	k := KeyOf(m.Identity, m.key, method, string(canon))
+	k := KeyOf(m.Identity, m.key, canonical)
 	e := entry[A]{}
 	b, known, err := m.Store.Get(k)
 	if err != nil {
 		return nil, err
 	}
-	if known && wire.Decode(b, &e) == nil && e.Answer != nil {
+	if known && decoding.Unmarshal(b, &e) == nil && e.Answer != nil {
 		m.meter.add(e.Usage)
 		m.OnEvent(Event{m.Side, method, e.Usage, true, time.Since(began)})
 		return e.Answer, nil
@@ -219,7 +209,7 @@ func ask[Q, A any](ctx context.Context, m *Model, method string, q *Q, tokens in
 	if err != nil {
 		return nil, err
 	}
-	if b, err = wire.Canonical(&entry[A]{a, u}); err != nil {
+	if b, err = encoding.Marshal(&entry[A]{a, u}); err != nil {
 		return nil, fmt.Errorf("%s %s answer: %w", m.Side, method, err)
 	}
 	if err := m.Store.Put(k, b); err != nil {
@@ -308,7 +298,7 @@ func (m *Model) Proof(ctx context.Context) (*record.Box, error) {
 		return nil, err
 	}
 	box := &record.Box{}
-	if ok && wire.Decode(b, box) == nil {
+	if ok && decoding.Unmarshal(b, box) == nil {
 		return box, nil
 	}
 	x, end, err := m.live(ctx)
@@ -325,7 +315,7 @@ func (m *Model) Proof(ctx context.Context) (*record.Box, error) {
 func (s *side) proofKey() Key { return KeyOf(s.Identity, s.key, "proof") }
 
 func (s *side) rememberProof(box record.Box) error {
-	b, err := wire.Canonical(&box)
+	b, err := encoding.Marshal(&box)
 	if err != nil {
 		return fmt.Errorf("the %s's box proof: %w", s.Side, err)
 	}
@@ -342,4 +332,23 @@ func (m *Model) Close(ctx context.Context) error {
 	x := m.session
 	m.session = nil
 	return x.Stop(ctx)
+}
+
+// Ask puts a request of any kind and drops the answer.
+func (m *Model) Ask(ctx context.Context, request any) (err error) {
+	switch r := request.(type) {
+	case *runners.TokenizeRequest:
+		_, err = m.Tokenize(ctx, r)
+	case *runners.DetokenizeRequest:
+		_, err = m.Detokenize(ctx, r)
+	case *runners.RenderRequest:
+		_, err = m.Render(ctx, r)
+	case *runners.ScoreRequest:
+		_, err = m.Score(ctx, r)
+	case *runners.GenerateRequest:
+		_, err = m.Generate(ctx, r)
+	default:
+		_, err = m.Info(ctx)
+	}
+	return err
 }

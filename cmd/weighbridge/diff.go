@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weighbridge/weighbridge/harness"
+	"github.com/weighbridge/weighbridge/harness/decide"
+	"github.com/weighbridge/weighbridge/harness/measure"
+	"github.com/weighbridge/weighbridge/harness/sandbox"
+	"github.com/weighbridge/weighbridge/internal/durable"
+	"github.com/weighbridge/weighbridge/probes"
+	"github.com/weighbridge/weighbridge/record"
+	"github.com/weighbridge/weighbridge/reports"
+	"github.com/weighbridge/weighbridge/suites"
+	"github.com/weighbridge/weighbridge/weights"
+)
+
+// diffOptions are the flags of diff, as given.
+type diffOptions struct {
+	baseline, candidate               string
+	baselineAdapter, candidateAdapter string
+	baselineScale, candidateScale     float32
+	suites                            []string
+	canaries, policy                  string
+	seed                              uint64
+	out, store                        string
+	jobs                              int
+	json                              bool
+	boxes                             boxOptions
+}
+
+func diffCommand(a *app) *cobra.Command {
+	o := &diffOptions{}
+	c := &cobra.Command{
+		Use:   "diff --baseline base.gguf [--candidate cand.gguf] [--candidate-adapter lora.gguf]",
+		Short: "Put a candidate beside a baseline and decide: approve, reject or escalate",
+		Long: `diff runs both models in sealed boxes, asks both the same seeded questions,
+writes report.parquet, report.html and timings.json, and ends with the verdict.
+
+With only an adapter given, the candidate's weights are the baseline's.
+Measurements are remembered: the same command after a crash or Ctrl-C goes on
+where it stopped, and a baseline is measured once.`,
+		RunE: func(c *cobra.Command, _ []string) error { return diff(c.Context(), a, o) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.baseline, "baseline", "", "weights that you trust (GGUF); required")
+	f.StringVar(&o.candidate, "candidate", "", "weights to judge (GGUF); the baseline's when only an adapter is given")
+	f.StringVar(&o.baselineAdapter, "baseline-adapter", "", "LoRA adapter on the baseline (GGUF)")
+	f.StringVar(&o.candidateAdapter, "candidate-adapter", "", "LoRA adapter on the candidate (GGUF)")
+	f.Float32Var(&o.baselineScale, "baseline-adapter-scale", 0, "factor on the baseline adapter's own scale (0 means 1)")
+	f.Float32Var(&o.candidateScale, "candidate-adapter-scale", 0, "factor on the candidate adapter's own scale (0 means 1)")
+	f.StringArrayVar(&o.suites, "suite", nil, "quick, standard, deep or a YAML file; may be repeated (default quick)")
+	f.StringVar(&o.canaries, "canaries", "", "JSON lines of secrets that must not come out")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of every random choice")
+	f.StringVar(&o.policy, "policy", "", "policy file (default: the built-in one)")
+	f.StringVar(&o.out, "out", "weighbridge-report", "folder for the report")
+	f.StringVar(&o.store, "store", "", "folder of remembered measurements (default ~/.cache/weighbridge)")
+	f.IntVar(&o.jobs, "jobs", 0, "cores for the two boxes together (default: all)")
+	f.BoolVar(&o.json, "json", false, "print the outcome as JSON")
+	o.boxes.flags(f)
+	return c
+}
+
+// lazyHost is opened with the first box: a run whose answers are all remembered
+// needs none.
+type lazyHost struct {
+	open func() (*sandbox.Host, error)
+	once sync.Once
+	host *sandbox.Host
+	err  error
+}
+
+func (l *lazyHost) get() (*sandbox.Host, error) {
+	l.once.Do(func() { l.host, l.err = l.open() })
+	return l.host, l.err
+}
+
+func (l *lazyHost) close() error {
+	if l.host == nil {
+		return nil
+	}
+	return l.host.Close()
+}
+
+// artifacts works out the pair from the flags.
+func (o *diffOptions) artifacts() (baseline, candidate weights.Artifact, err error) {
+	if o.baseline == "" {
+		return baseline, candidate, usagef("--baseline is required: name the weights that you trust")
+	}
+	if o.candidate == "" && o.candidateAdapter == "" {
+		return baseline, candidate, usagef("nothing to judge: give --candidate, --candidate-adapter, or both")
+	}
+	baseline = weights.Artifact{Model: o.baseline, Adapter: o.baselineAdapter, Scale: o.baselineScale}
+	candidate = weights.Artifact{Model: o.candidate, Adapter: o.candidateAdapter, Scale: o.candidateScale}
+	if candidate.Model == "" {
+		candidate.Model = baseline.Model
+	}
+	return baseline, candidate, nil
+}
+
+func diff(ctx context.Context, a *app, o *diffOptions) error {
+	c, err := o.config(a)
+	if err != nil {
+		return err
+	}
+	// Found out now rather than after minutes of measuring.
+	if err := writable(o.out); err != nil {
+		return err
+	}
+	engine, err := measure.OpenEngine(o.boxes.enginePath(a))
+	if err != nil {
+		return err
+	}
+	host := &lazyHost{open: func() (*sandbox.Host, error) { return sandbox.Open(ctx, o.boxes.config(a)) }}
+	defer host.close()
+	launcher := func(side string, w *weights.Model) *measure.BoxLauncher {
+		return &measure.BoxLauncher{
+			Host: host.get, Runtime: o.boxes.runtime, Engine: engine,
+			Side: side, Weights: w, Threads: max(1, o.jobs/2), Life: o.boxes.life,
+		}
+	}
+	c.Engine = launcher("", nil).Key()
+	c.Launch = func(side string, w *weights.Model) measure.Launcher { return launcher(side, w) }
+
+	p := newProgress(a)
+	c.OnEvent = p.event
+	result, err := harness.Diff(ctx, *c)
+	p.done()
+	if err != nil {
+		return err
+	}
+	return o.write(a, result)
+}
+
+// config loads everything that the flags name.
+func (o *diffOptions) config(a *app) (*harness.Config, error) {
+	c := &harness.Config{Seed: o.seed, Tool: "weighbridge " + version, Policy: decide.Default()}
+	var err error
+	if c.Baseline, c.Candidate, err = o.artifacts(); err != nil {
+		return nil, err
+	}
+	if o.jobs < 0 {
+		return nil, usagef("--jobs %d: give the number of cores, or 0 for all", o.jobs)
+	}
+	if o.jobs == 0 {
+		o.jobs = runtime.NumCPU()
+	}
+	if len(o.suites) == 0 {
+		o.suites = []string{"quick"}
+	}
+	if c.Suites, err = suites.Load(o.suites...); err != nil {
+		return nil, err
+	}
+	if o.policy != "" {
+		src, err := os.ReadFile(o.policy)
+		if err != nil {
+			return nil, fmt.Errorf("policy: %w", err)
+		}
+		if c.Policy, err = decide.Parse(o.policy, src); err != nil {
+			return nil, err
+		}
+	}
+	if o.canaries != "" {
+		f, err := os.Open(o.canaries)
+		if err != nil {
+			return nil, fmt.Errorf("canaries: %w", err)
+		}
+		defer f.Close()
+		if c.Canaries, c.CanaryDigest, err = probes.ReadCanaries(o.canaries, f); err != nil {
+			return nil, err
+		}
+	}
+	if o.store == "" {
+		if o.store, err = defaultStore(a); err != nil {
+			return nil, err
+		}
+	}
+	c.Store, err = measure.OpenStore(o.store)
+	return c, err
+}
+
+func defaultStore(a *app) (string, error) {
+	if d := a.Getenv("XDG_CACHE_HOME"); d != "" {
+		return filepath.Join(d, "weighbridge"), nil
+	}
+	if d := a.Getenv("HOME"); d != "" {
+		return filepath.Join(d, ".cache", "weighbridge"), nil
+	}
+	return "", usagef("neither XDG_CACHE_HOME nor HOME is set: name a folder with --store")
+}
+
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	f, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	f.Close()
+	return os.Remove(f.Name())
+}
+
+// write puts the three files into the out folder, prints the summary and gives
+// the verdict's exit code.
+func (o *diffOptions) write(a *app, res *harness.Result) error {
+	path := filepath.Join(o.out, "report.parquet")
+	if err := reports.Create(path, res.Run, all(res.Items)); err != nil {
+		return err
+	}
+	r, err := reports.Open(path)
+	if err != nil {
+		return fmt.Errorf("reading the report back: %w", err)
+	}
+	defer r.Close()
+	page := filepath.Join(o.out, "report.html")
+	if err := reports.RenderFile(page, "html", r, reports.Options{}); err != nil {
+		return err
+	}
+	err = durable.Write(filepath.Join(o.out, "timings.json"), 0o644, func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(res.Timings)
+	})
+	if err != nil {
+		return err
+	}
+	format, opts := "text", reports.Options{Width: a.StdoutWidth, Colour: a.colour(), Page: page}
+	if o.json {
+		format = "json"
+	}
+	if err := reports.Render(a.Stdout, format, r, opts); err != nil {
+		return err
+	}
+	return codeOf(res.Run.Verdict.Outcome)
+}
+
+func codeOf(o record.Outcome) error {
+	switch o {
+	case record.Approve:
+		return nil
+	case record.Reject:
+		return verdictCode(exitReject)
+	default:
+		return verdictCode(exitEscalate)
+	}
+}
+
+func all(items []record.Item) iter.Seq2[record.Item, error] {
+	return func(yield func(record.Item, error) bool) {
+		for _, i := range items {
+			if !yield(i, nil) {
+				return
+			}
+		}
+	}
+}
+
+// defaultLife is the longest life of a box; a deep run on a slow machine needs
+// hours.
+const defaultLife = 12 * time.Hour

@@ -1,0 +1,141 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/weighbridge/weighbridge/harness/decide"
+	"github.com/weighbridge/weighbridge/harness/measure"
+	"github.com/weighbridge/weighbridge/harness/plan"
+	"github.com/weighbridge/weighbridge/probes"
+	"github.com/weighbridge/weighbridge/record"
+	"github.com/weighbridge/weighbridge/weights"
+)
+
+// ErrBaseline is a baseline that cannot serve as one: the engine does not load
+// it. Choose another.
+var ErrBaseline = errors.New("unusable baseline")
+
+// ErrMeasure is a run that could not be measured. It says nothing about the
+// candidate.
+var ErrMeasure = errors.New("could not measure")
+
+// Config is everything that a run depends on.
+type Config struct {
+	Baseline, Candidate weights.Artifact
+	Suites              []plan.Suite
+	Canaries            []probes.Canary
+	CanaryDigest        string
+	Seed                uint64
+	Policy              *decide.Policy
+	Tool                string // name and version of this program
+
+	// Engine names what answers, the same for both sides: see measure.Launcher.
+	Engine string
+	// Launch makes the launcher of one side.
+	Launch func(side string, w *weights.Model) measure.Launcher
+	Store  *measure.Store
+	// OnEvent hears of progress; it is called from several goroutines. May be nil.
+	OnEvent func(Event)
+}
+
+// Event is one sign of progress: a step that begins or ends, or a request that
+// was answered inside it.
+type Event struct {
+	Step   string // step ID, empty while identifying
+	Index  int    // of the step, from 0
+	Steps  int
+	Kind   EventKind
+	Answer *measure.Event // for Answered
+	Note   string         // for StepEnded: what became of it
+}
+
+// EventKind says what an Event tells.
+type EventKind int
+
+// The kinds of events.
+const (
+	StepBegan EventKind = iota
+	Answered
+	StepEnded
+)
+
+// Result is what a run leaves behind. Timings are apart because they are the
+// only part that differs from run to run.
+type Result struct {
+	Run     *record.Run
+	Items   []record.Item
+	Timings Timings
+}
+
+// Timings say where the time went.
+type Timings struct {
+	Total    time.Duration `json:"total_ns"`
+	Identify time.Duration `json:"identify_ns"`
+	Steps    []StepTiming  `json:"steps"`
+}
+
+// StepTiming is the time and the fresh work of one step.
+type StepTiming struct {
+	ID         string        `json:"id"`
+	Took       time.Duration `json:"took_ns"`
+	Requests   int           `json:"requests"`
+	Remembered int           `json:"remembered"` // requests that no engine was asked
+	Decoded    int           `json:"decoded"`    // tokens decoded now, both sides
+}
+
+// Diff runs the whole main job.
+//
+// Errors: those of package weights for unusable artifacts, ErrPlan for
+// unusable suites, sandbox.ErrUnavailable where no box can run, ErrMeasure for
+// everything that went wrong while measuring, ctx's own when it was cancelled
+// (the same call resumes).
+func Diff(ctx context.Context, c Config) (*Result, error) {
+	began := time.Now()
+	pair, err := identify(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer pair.close()
+
+	p, err := plan.Make(plan.Input{
+		Seed: c.Seed, Suites: c.Suites, Canaries: c.CanaryDigest, Engine: c.Engine,
+		Baseline: string(pair.Baseline.Identity()), Candidate: string(pair.Candidate.Identity()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRun(c, p, pair)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	r.timings.Identify = time.Since(began)
+
+	for i := range p.Steps {
+		if err := r.step(ctx, i); err != nil {
+			return nil, err
+		}
+	}
+	if err := errors.Join(r.prove(ctx), pair.recheck()); err != nil {
+		return nil, err
+	}
+	if err := r.adjust(c.Policy.Alpha); err != nil {
+		return nil, err
+	}
+	r.record.Verdict = c.Policy.Decide(r.record)
+	r.timings.Total = time.Since(began)
+	return &Result{r.record, r.items, r.timings}, nil
+}
+
+// fault marks an error as one of measuring, unless somebody else asked for the
+// end.
+func fault(ctx context.Context, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return fmt.Errorf("%w: %w", ErrMeasure, err)
+}

@@ -1,0 +1,344 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weighbridge/weighbridge/harness/measure"
+	"github.com/weighbridge/weighbridge/harness/plan"
+	"github.com/weighbridge/weighbridge/harness/stats"
+	"github.com/weighbridge/weighbridge/probes"
+	"github.com/weighbridge/weighbridge/record"
+	"github.com/weighbridge/weighbridge/runners"
+)
+
+// run is one run in progress.
+type run struct {
+	config Config
+	plan   *plan.Plan
+	pair   *pair
+
+	baseline, candidate         *measure.Model
+	baselineInfo, candidateInfo *runners.Info
+	// dead is why the candidate cannot be asked at all, empty while it can.
+	dead string
+
+	record *record.Run
+	items  []record.Item
+	leads  []probes.Lead
+	ids    map[string]int // finding IDs in use
+
+	mu      sync.Mutex // guards current, which events of both sides add to
+	current *StepTiming
+	index   int
+	timings Timings
+}
+
+func newRun(c Config, p *plan.Plan, pr *pair) (*run, error) {
+	digest, err := p.Digest()
+	if err != nil {
+		return nil, err
+	}
+	rel := pr.Comparison.Relation
+	r := &run{config: c, plan: p, pair: pr, ids: map[string]int{}, record: &record.Run{
+		Meta: record.Meta{
+			Format: 1, Tool: c.Tool, Seed: p.Seed, Level: string(p.Level), Suites: p.Suites, Plan: digest,
+			Baseline: p.Baseline, Candidate: p.Candidate, Relation: string(rel.Kind), Why: rel.Reason, Alpha: c.Policy.Alpha,
+		},
+		Evidence:  []record.Evidence{{Kind: "provenance", State: "not-asked", Detail: "this run weighed behaviour only; where the weights come from was not asked"}},
+		Artifacts: slices.Concat(artifacts("baseline", pr.Baseline), artifacts("candidate", pr.Candidate)),
+	}}
+	r.baseline = measure.NewModel(measure.Config{Side: "baseline", Identity: p.Baseline, Store: c.Store,
+		Launcher: c.Launch("baseline", pr.Baseline), OnEvent: r.answered})
+	r.candidate = measure.NewModel(measure.Config{Side: "candidate", Identity: p.Candidate, Store: c.Store,
+		Launcher: c.Launch("candidate", pr.Candidate), OnEvent: r.answered})
+	return r, nil
+}
+
+// close stops the boxes, also after a cancelled run.
+func (r *run) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return errors.Join(r.baseline.Close(ctx), r.candidate.Close(ctx))
+}
+
+func (r *run) tell(e Event) {
+	if r.config.OnEvent != nil {
+		e.Steps = len(r.plan.Steps)
+		r.config.OnEvent(e)
+	}
+}
+
+func (r *run) answered(e measure.Event) {
+	r.mu.Lock()
+	if t := r.current; t != nil {
+		t.Requests++
+		if e.Remembered {
+			t.Remembered++
+		} else {
+			t.Decoded += e.Usage.Decoded
+		}
+	}
+	i := r.index
+	r.mu.Unlock()
+	r.tell(Event{Kind: Answered, Step: r.plan.Steps[i].ID, Index: i, Answer: &e})
+}
+
+// step runs one probe, from its needs to its findings.
+func (r *run) step(ctx context.Context, i int) error {
+	s := r.plan.Steps[i]
+	probe, err := probes.Lookup(s.Probe)
+	if err != nil {
+		return fmt.Errorf("step %s: %w", s.ID, err)
+	}
+	began := time.Now()
+	r.mu.Lock()
+	r.index, r.current = i, &StepTiming{ID: s.ID}
+	r.mu.Unlock()
+	r.tell(Event{Kind: StepBegan, Step: s.ID, Index: i})
+
+	about := probe.About()
+	b, c := &measure.Meter{}, &measure.Meter{}
+	pr := record.ProbeRun{Probe: s.ID, Question: about.Question, Required: s.Required, Budget: s.Budget, Status: "ran",
+		Sees: codes(about.Sees), Blind: codes(about.Blind)}
+	out := &probes.Output{}
+	if pr.Reason, err = r.unmet(ctx, about.Needs); err == nil && pr.Reason == "" {
+		out, err = probe.Run(ctx, r.input(s, b, c))
+	}
+	died := (*measure.DiedError)(nil)
+	if errors.As(err, &died) {
+		pr.Reason, err = r.autopsy(ctx, s, died)
+		out = &probes.Output{}
+	}
+	if err != nil {
+		return fault(ctx, "probe %s: %w", s.ID, err)
+	}
+	if pr.Reason != "" {
+		pr.Status = "not-tested"
+	}
+	if err := r.keep(s, out); err != nil {
+		return fault(ctx, "probe %s: %w", s.ID, err)
+	}
+	pr.Tests = out.Tests
+	pr.AskedB, pr.DecodedB = b.Usage().Asked, b.Usage().Decoded
+	pr.AskedC, pr.DecodedC = c.Usage().Asked, c.Usage().Decoded
+	r.record.Probes = append(r.record.Probes, pr)
+
+	r.mu.Lock()
+	r.current.Took = time.Since(began)
+	r.timings.Steps = append(r.timings.Steps, *r.current)
+	r.current = nil
+	r.mu.Unlock()
+	note := pr.Status
+	if pr.Reason != "" {
+		note += ": " + pr.Reason
+	}
+	r.tell(Event{Kind: StepEnded, Step: s.ID, Index: i, Note: note})
+	return nil
+}
+
+func codes(fs []probes.Family) []string {
+	var s []string
+	for _, f := range fs {
+		s = append(s, string(f))
+	}
+	return s
+}
+
+func (r *run) input(s plan.Step, b, c *measure.Meter) *probes.Input {
+	return &probes.Input{
+		Baseline: r.baseline.Metered(b), Candidate: r.candidate.Metered(c),
+		BaselineInfo: r.baselineInfo, CandidateInfo: r.candidateInfo,
+		Weights: r.pair.Weights, SameIDs: r.pair.sameIDs, Level: s.Level, Budget: s.Budget, Seed: s.Seed,
+		Params: probes.Params(s.Params), Data: s.Data, Canaries: r.config.Canaries, Leads: slices.Clone(r.leads),
+	}
+}
+
+// unmet gives the reason why a probe cannot run, or nothing.
+func (r *run) unmet(ctx context.Context, n probes.Needs) (string, error) {
+	if n.Weights && !comparable(r.pair) {
+		return "the tensors of the two sides cannot be compared: " + r.pair.Comparison.Relation.Reason, nil
+	}
+	if n.Files {
+		return "", nil
+	}
+	if err := r.meet(ctx); err != nil {
+		return "", err
+	}
+	switch {
+	case r.dead != "":
+		return r.dead, nil
+	case n.Scores && !(r.baselineInfo.CanScore && r.candidateInfo.CanScore):
+		return "the engine cannot score prompts", nil
+	case n.Template && !(r.baselineInfo.HasTemplate && r.candidateInfo.HasTemplate):
+		return "a side has no chat template", nil
+	case n.SameIDs && !r.pair.sameIDs:
+		return "the two tokenizers give different ids, so positions cannot be paired", nil
+	}
+	return "", nil
+}
+
+// meet asks both models who they are, once.
+func (r *run) meet(ctx context.Context) error {
+	if r.baselineInfo != nil {
+		return nil
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		if r.baselineInfo, err = r.baseline.Info(gctx); err != nil {
+			err = fmt.Errorf("the baseline does not answer: %w", err)
+		}
+		return err
+	})
+	var candidate error
+	g.Go(func() error {
+		// A candidate that cannot be loaded must not cancel the baseline: its
+		// answer tells a broken candidate from a broken machine.
+		r.candidateInfo, candidate = r.candidate.Info(ctx)
+		return nil
+	})
+	refused, died := (*runners.Error)(nil), (*measure.DiedError)(nil)
+	if err := g.Wait(); err != nil {
+		if errors.As(err, &refused) {
+			return fmt.Errorf("%w: %w", ErrBaseline, err)
+		}
+		return errors.Join(err, candidate)
+	}
+	switch {
+	case candidate == nil:
+		return nil
+	case errors.As(candidate, &refused):
+		r.dead = "the engine cannot load the candidate: " + refused.Message
+	case errors.As(candidate, &died):
+		r.dead = "the candidate ends its box while it is loaded: " + died.Error()
+	default:
+		return fmt.Errorf("the candidate does not answer: %w", candidate)
+	}
+	r.addFinding("load", record.Finding{
+		Probe: "load", Rule: "load", Tier: record.Proven, Class: record.Broken,
+		Title:  "the candidate cannot be loaded; the baseline can",
+		Detail: r.dead, Null: "the baseline, loaded by the same engine in the same kind of box",
+	})
+	return nil
+}
+
+// autopsy finds out whether a request that ends boxes does so for the
+// candidate alone. If it does, that is a finding; if the baseline is no better
+// it is a fault of the measurement.
+func (r *run) autopsy(ctx context.Context, s plan.Step, d *measure.DiedError) (reason string, err error) {
+	if d.Side != "candidate" {
+		return "", d
+	}
+	err = r.baseline.Ask(ctx, d.Request)
+	refused := (*runners.Error)(nil)
+	if err != nil && !errors.As(err, &refused) {
+		return "", errors.Join(d, fmt.Errorf("the baseline, put the same request: %w", err))
+	}
+	last := d.Ends[len(d.Ends)-1]
+	r.addFinding(s.ID, record.Finding{
+		Probe: s.ID, Rule: "box", Tier: record.Proven, Class: record.Broken, Subject: string(last.Kind), N: len(d.Ends),
+		Title:  fmt.Sprintf("the candidate ends its box (%s), again and again; the baseline does not", last.Kind),
+		Detail: fmt.Sprintf("%v. The baseline answered the same request.", d),
+		Null:   "the baseline, put the same request in the same kind of box",
+	})
+	return d.Error(), nil
+}
+
+// keep takes over what a probe found.
+func (r *run) keep(s plan.Step, out *probes.Output) error {
+	tests := 0
+	for _, f := range out.Findings {
+		for name, x := range map[string]*float64{"value": f.Value, "low": f.Low, "high": f.High, "p": f.P, "mde": f.MDE, "margin": f.Margin} {
+			if x != nil && (math.IsNaN(*x) || math.IsInf(*x, 0)) {
+				return fmt.Errorf("finding %s: %s is %v, which no report can hold", f.ID, name, *x)
+			}
+		}
+		if f.P != nil {
+			if tests++; *f.P < 0 || *f.P > 1 {
+				return fmt.Errorf("finding %s: p = %v is no probability", f.ID, *f.P)
+			}
+		}
+	}
+	if tests > out.Tests {
+		return fmt.Errorf("%d findings carry a p-value but only %d hypotheses are said to be tested", tests, out.Tests)
+	}
+	for _, f := range out.Findings {
+		f.Probe = s.ID
+		r.addFinding(s.ID, f)
+	}
+	for _, i := range out.Items {
+		i.Probe = s.ID
+		r.items = append(r.items, i)
+	}
+	r.record.Tensors = append(r.record.Tensors, out.Tensors...)
+	r.leads = append(r.leads, out.Leads...)
+	return nil
+}
+
+// addFinding gives f an ID of its own and keeps it.
+func (r *run) addFinding(step string, f record.Finding) {
+	if f.ID == "" {
+		f.ID = step + "/" + f.Rule
+		if f.Subject != "" {
+			f.ID += "/" + f.Subject
+		}
+	}
+	if r.ids[f.ID]++; r.ids[f.ID] > 1 {
+		f.ID = fmt.Sprintf("%s#%d", f.ID, r.ids[f.ID])
+	}
+	r.record.Findings = append(r.record.Findings, f)
+}
+
+// prove takes the self-tests of the boxes into the record.
+func (r *run) prove(ctx context.Context) error {
+	for _, m := range []*measure.Model{r.baseline, r.candidate} {
+		if m == r.candidate && r.dead != "" {
+			continue
+		}
+		box, err := m.Proof(ctx)
+		if err != nil {
+			return fault(ctx, "proof of the box: %w", err)
+		}
+		r.record.Boxes = append(r.record.Boxes, *box)
+	}
+	return nil
+}
+
+// adjust shares the error rate among all hypotheses of the run (Holm) and
+// takes back what does not survive it.
+func (r *run) adjust(alpha float64) error {
+	var ps []float64
+	var at []int
+	for i, f := range r.record.Findings {
+		if f.P != nil {
+			ps, at = append(ps, *f.P), append(at, i)
+		}
+	}
+	for _, p := range r.record.Probes {
+		r.record.Meta.Tests += p.Tests
+	}
+	if len(ps) == 0 {
+		return nil
+	}
+	adjusted, err := stats.Holm(ps, r.record.Meta.Tests)
+	if err != nil {
+		return fmt.Errorf("%w: adjusting p-values: %w", ErrMeasure, err)
+	}
+	for k, i := range at {
+		f := &r.record.Findings[i]
+		f.PHolm = record.Float(adjusted[k])
+		if adjusted[k] > alpha && (f.Tier == record.Proven || f.Tier == record.Divergent) {
+			f.Detail = fmt.Sprintf("%s by its own test, but not among the %d hypotheses of this run (Holm-adjusted p = %.3g, above %.3g). %s",
+				f.Tier, r.record.Meta.Tests, adjusted[k], alpha, f.Detail)
+			f.Tier = record.Consistent
+		}
+	}
+	return nil
+}
