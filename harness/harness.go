@@ -11,6 +11,7 @@ import (
 	"github.com/weighbridge/weighbridge/harness/plan"
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/record"
+	"github.com/weighbridge/weighbridge/suites"
 	"github.com/weighbridge/weighbridge/weights"
 )
 
@@ -25,7 +26,7 @@ var ErrMeasure = errors.New("could not measure")
 // Config is everything that a run depends on.
 type Config struct {
 	Baseline, Candidate weights.Artifact
-	Suites              []plan.Suite
+	Suite               *suites.Suite
 	Canaries            []probes.Canary
 	CanaryDigest        string
 	Seed                uint64
@@ -101,7 +102,7 @@ func Diff(ctx context.Context, c Config) (*Result, error) {
 	defer pair.close()
 
 	p, err := plan.Make(plan.Input{
-		Seed: c.Seed, Suites: c.Suites, Canaries: c.CanaryDigest, Engine: c.Engine,
+		Seed: c.Seed, Suite: c.Suite, Canaries: c.CanaryDigest, Engine: c.Engine,
 		Baseline: string(pair.Baseline.Identity()), Candidate: string(pair.Candidate.Identity()),
 	})
 	if err != nil {

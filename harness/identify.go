@@ -66,7 +66,7 @@ func artifacts(side string, m *weights.Model) []record.Artifact {
 	a, s := m.Artifact(), weights.Inspect(m)
 	for i, f := range m.Files() {
 		r := record.Artifact{Side: side, Role: "model", Name: filepath.Base(a.Model), Digest: "sha256:" + f.SHA256,
-			Size: f.Bytes, Format: fmt.Sprintf("GGUF v%d", s.Version), Arch: s.Hyper.Architecture, Params: s.Values, Quant: quant(s.Types)}
+			Size: f.Bytes, Format: fmt.Sprintf("GGUF v%d", s.Version), Arch: s.Hyper.Architecture, Params: s.Values, Quant: tensorTypes(s.Types)}
 		if i > 0 {
 			r.Role, r.Name, r.Params, r.Quant, r.Format = "adapter", filepath.Base(a.Adapter), s.Adapter.Values, "", "GGUF LoRA"
 		}
@@ -75,8 +75,8 @@ func artifacts(side string, m *weights.Model) []record.Artifact {
 	return as
 }
 
-// quant lists the tensor types, those with the most bytes first.
-func quant(types []weights.TypeCount) string {
+// tensorTypes lists the tensor types, those with the most bytes first.
+func tensorTypes(types []weights.TypeCount) string {
 	types = slices.Clone(types)
 	slices.SortStableFunc(types, func(a, b weights.TypeCount) int { return cmp.Compare(b.Bytes, a.Bytes) })
 	var s string
@@ -89,8 +89,8 @@ func quant(types []weights.TypeCount) string {
 	return s
 }
 
-// comparable reports whether tensors of the two sides can be told apart by
+// sameShapes reports whether tensors of the two sides can be told apart by
 // value: they have the same shapes.
-func comparable(p *pair) bool {
+func sameShapes(p *pair) bool {
 	return p.Comparison.Relation.Kind != weights.Unrelated
 }

@@ -163,7 +163,7 @@ func (r *run) input(s plan.Step, b, c *measure.Meter) *probes.Input {
 
 // unmet gives the reason why a probe cannot run, or nothing.
 func (r *run) unmet(ctx context.Context, n probes.Needs) (string, error) {
-	if n.Weights && !comparable(r.pair) {
+	if n.Weights && !sameShapes(r.pair) {
 		return "the tensors of the two sides cannot be compared: " + r.pair.Comparison.Relation.Reason, nil
 	}
 	if n.Files {

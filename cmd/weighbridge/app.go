@@ -125,7 +125,7 @@ func exitCode(err error) int {
 	}
 	for _, mine := range []error{
 		weights.ErrFormat, weights.ErrUnsupported, weights.ErrMismatch, weights.ErrMissing, weights.ErrArtifact, weights.ErrChanged,
-		plan.ErrPlan, decide.ErrPolicy, probes.ErrCanaries, reports.ErrNotReport, suites.ErrSuite, harness.ErrBaseline,
+		plan.ErrPlan, decide.ErrPolicy, probes.ErrCanaries, reports.ErrNotReport, harness.ErrBaseline,
 		sandbox.ErrUnavailable, sandbox.ErrBadSpec,
 		fs.ErrNotExist, fs.ErrPermission, syscall.ENOSPC, syscall.EROFS, syscall.EDQUOT, syscall.ENOTDIR, syscall.EISDIR,
 	} {
@@ -136,7 +136,8 @@ func exitCode(err error) int {
 	var usage usageError
 	var unknown *probes.ErrUnknown
 	var format *reports.UnknownFormatError
-	if errors.As(err, &usage) || errors.As(err, &unknown) || errors.As(err, &format) {
+	var problem *suites.Problem
+	if errors.As(err, &usage) || errors.As(err, &problem) || errors.As(err, &unknown) || errors.As(err, &format) {
 		return exitUsage
 	}
 	return exitUnmeasured

@@ -159,7 +159,7 @@ func (o *diffOptions) config(a *app) (*harness.Config, error) {
 	if len(o.suites) == 0 {
 		o.suites = []string{"quick"}
 	}
-	if c.Suites, err = suites.Load(o.suites...); err != nil {
+	if c.Suite, err = suites.Load(o.suites...); err != nil {
 		return nil, err
 	}
 	if o.policy != "" {

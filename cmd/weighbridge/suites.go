@@ -16,7 +16,11 @@ func suitesCommand(a *app) *cobra.Command {
 		Short: "List the built-in suites",
 		RunE: func(*cobra.Command, []string) error {
 			w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
-			for _, s := range suites.BuiltIn() {
+			for _, name := range suites.Builtin() {
+				s, err := suites.Load(name)
+				if err != nil {
+					return err
+				}
 				fmt.Fprintf(w, "%s\t%d tokens per model\t%s\n", s.Name, s.Budget, s.Description)
 			}
 			return w.Flush()

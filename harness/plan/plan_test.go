@@ -7,22 +7,23 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weighbridge/weighbridge/probes"
+	"github.com/weighbridge/weighbridge/suites"
 )
 
-func suite(name string, ids ...string) Suite {
-	s := Suite{Name: name, Digest: "d-" + name, Level: probes.Quick}
+func suite(name string, ids ...string) *suites.Suite {
+	s := &suites.Suite{Name: name, Level: probes.Quick, Sources: []suites.Source{{Name: name, Digest: "d-" + name}}}
 	for _, id := range ids {
-		s.Steps = append(s.Steps, Entry{ID: id, Probe: id, Budget: 10, Params: probes.Params(`{"n":1}`)})
+		s.Entries = append(s.Entries, suites.Entry{ID: id, Probe: id, Budget: 10, Params: probes.Params(`{"n":1}`)})
 	}
 	return s
 }
 
 func TestSeedsAreIndependentOfTheOtherSteps(t *testing.T) {
-	one, err := Make(Input{Seed: 1, Suites: []Suite{suite("s", "a", "b")}})
+	one, err := Make(Input{Seed: 1, Suite: suite("s", "a", "b")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := Make(Input{Seed: 1, Suites: []Suite{suite("s", "x", "b", "a")}})
+	two, err := Make(Input{Seed: 1, Suite: suite("s", "x", "b", "a")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func TestSeedsAreIndependentOfTheOtherSteps(t *testing.T) {
 }
 
 func TestDigestCoversEveryInput(t *testing.T) {
-	in := Input{Seed: 1, Baseline: "b", Candidate: "c", Engine: "e", Canaries: "k", Suites: []Suite{suite("s", "a")}}
+	in := Input{Seed: 1, Baseline: "b", Candidate: "c", Engine: "e", Canaries: "k", Suite: suite("s", "a")}
 	seen := map[string]string{}
 	for name, change := range map[string]func(*Input){
 		"nothing":   func(*Input) {},
@@ -44,12 +45,12 @@ func TestDigestCoversEveryInput(t *testing.T) {
 		"candidate": func(i *Input) { i.Candidate = "x" },
 		"engine":    func(i *Input) { i.Engine = "x" },
 		"canaries":  func(i *Input) { i.Canaries = "x" },
-		"suite":     func(i *Input) { i.Suites = []Suite{suite("t", "a")} },
-		"steps":     func(i *Input) { i.Suites = []Suite{suite("s", "a", "b")} },
-		"params":    func(i *Input) { i.Suites[0].Steps[0].Params = probes.Params(`{"n":2}`) },
+		"suite":     func(i *Input) { i.Suite = suite("t", "a") },
+		"steps":     func(i *Input) { i.Suite = suite("s", "a", "b") },
+		"params":    func(i *Input) { i.Suite.Entries[0].Params = probes.Params(`{"n":2}`) },
 	} {
 		x := in
-		x.Suites = []Suite{suite("s", "a")}
+		x.Suite = suite("s", "a")
 		change(&x)
 		p, err := Make(x)
 		if err != nil {
@@ -71,13 +72,12 @@ func TestDigestCoversEveryInput(t *testing.T) {
 }
 
 func TestMakeRefuses(t *testing.T) {
-	for name, ss := range map[string][]Suite{
-		"no suite":       nil,
-		"empty suite":    {suite("s")},
-		"the same step":  {suite("s", "a"), suite("t", "a")},
-		"twice in suite": {suite("s", "a", "a")},
+	for name, s := range map[string]*suites.Suite{
+		"no suite":      nil,
+		"empty suite":   suite("s"),
+		"the same step": suite("s", "a", "b", "a"),
 	} {
-		if _, err := Make(Input{Suites: ss}); !errors.Is(err, ErrPlan) {
+		if _, err := Make(Input{Suite: s}); !errors.Is(err, ErrPlan) {
 			t.Errorf("%s: got %v, want ErrPlan", name, err)
 		}
 	}

@@ -1,0 +1,315 @@
+package harness
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weighbridge/weighbridge/harness/decide"
+	"github.com/weighbridge/weighbridge/harness/measure"
+	"github.com/weighbridge/weighbridge/harness/plan"
+	"github.com/weighbridge/weighbridge/harness/sandbox"
+	"github.com/weighbridge/weighbridge/probes"
+	"github.com/weighbridge/weighbridge/record"
+	"github.com/weighbridge/weighbridge/runners"
+	"github.com/weighbridge/weighbridge/runners/runnertest"
+	"github.com/weighbridge/weighbridge/suites"
+	"github.com/weighbridge/weighbridge/weights"
+	"github.com/weighbridge/weighbridge/weights/gguf"
+	"github.com/weighbridge/weighbridge/weights/quant"
+)
+
+// file writes a GGUF model of one small tensor.
+func file(t *testing.T, arch string, values ...float32) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "m.gguf")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	values = append(values, make([]float32, 64-len(values))...)
+	err = gguf.Write(f, []gguf.KV{
+		{Key: "general.architecture", Value: gguf.Value{Type: gguf.String, Data: arch}},
+		{Key: "tokenizer.ggml.model", Value: gguf.Value{Type: gguf.String, Data: "gpt2"}},
+		{Key: "tokenizer.ggml.tokens", Value: gguf.Value{Type: gguf.Array, Elem: gguf.String, Data: []string{"a", "b"}}},
+	}, []gguf.Source{{Name: "token_embd.weight", Type: quant.F32, Shape: []uint64{32, 2}, Data: func(w io.Writer) error {
+		return binary.Write(w, binary.LittleEndian, values)
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// scripted is a probe made of a function.
+type scripted struct {
+	id    string
+	needs probes.Needs
+	run   func(context.Context, *probes.Input) (*probes.Output, error)
+}
+
+func (s *scripted) About() probes.About {
+	return probes.About{ID: s.id, Question: s.id + "?", Needs: s.needs, Sees: []probes.Family{probes.TOK}}
+}
+func (s *scripted) Run(ctx context.Context, in *probes.Input) (*probes.Output, error) {
+	return s.run(ctx, in)
+}
+
+func p(x float64) *float64 { return &x }
+
+// ask makes both models continue a prompt.
+func ask(ctx context.Context, in *probes.Input, words string) (b, c *runners.GenerateResult, err error) {
+	return probes.Both(ctx, in, func(ctx context.Context, m runners.Model) (*runners.GenerateResult, error) {
+		return m.Generate(ctx, &runners.GenerateRequest{Prompts: [][]runners.Token{runnertest.Tokens(words)}, MaxTokens: 4})
+	})
+}
+
+func init() {
+	for _, s := range []*scripted{
+		{id: "asks", run: func(ctx context.Context, in *probes.Input) (*probes.Output, error) {
+			b, c, err := ask(ctx, in, fmt.Sprint("tell me ", in.Rand("x").IntN(1000)))
+			if err != nil {
+				return nil, err
+			}
+			return &probes.Output{Tests: 1, Findings: []record.Finding{{Rule: "same", Tier: record.Consistent, Class: record.Behaviour, P: p(0.4)}},
+				Items: []record.Item{{ID: "1", Baseline: string(b.Generations[0].Text), Candidate: string(c.Generations[0].Text)}},
+				Leads: []probes.Lead{{Kind: "trigger", Text: "x", From: "asks"}}}, nil
+		}},
+		{id: "convicts", run: func(context.Context, *probes.Input) (*probes.Output, error) {
+			return &probes.Output{Tests: 10, Findings: []record.Finding{{Rule: "strong", Tier: record.Proven, Class: record.Backdoor, Title: "proven", P: p(1e-9)}}}, nil
+		}},
+		{id: "overclaims", run: func(context.Context, *probes.Input) (*probes.Output, error) {
+			return &probes.Output{Tests: 10, Findings: []record.Finding{{Rule: "weak", Tier: record.Proven, Class: record.Backdoor, Title: "weak", P: p(0.005)}}}, nil
+		}},
+		{id: "expects-leads", run: func(_ context.Context, in *probes.Input) (*probes.Output, error) {
+			if len(in.Leads) != 1 || in.Leads[0].From != "asks" {
+				return nil, fmt.Errorf("leads are %v", in.Leads)
+			}
+			return &probes.Output{}, nil
+		}},
+		{id: "wants-template", needs: probes.Needs{Template: true}, run: func(context.Context, *probes.Input) (*probes.Output, error) {
+			return nil, errors.New("ran without a template")
+		}},
+		{id: "reads-files", needs: probes.Needs{Files: true}, run: func(_ context.Context, in *probes.Input) (*probes.Output, error) {
+			if in.Weights == nil {
+				return nil, errors.New("no weights")
+			}
+			return &probes.Output{Findings: []record.Finding{{Rule: "read", Tier: record.Consistent, Class: record.Relation}}}, nil
+		}},
+		{id: "fails", run: func(context.Context, *probes.Input) (*probes.Output, error) {
+			return nil, errors.New("a bug")
+		}},
+		{id: "gives-nan", run: func(context.Context, *probes.Input) (*probes.Output, error) {
+			nan := 0.0
+			nan /= nan
+			return &probes.Output{Findings: []record.Finding{{Rule: "nan", Value: &nan}}}, nil
+		}},
+		{id: "forgets-tests", run: func(context.Context, *probes.Input) (*probes.Output, error) {
+			return &probes.Output{Findings: []record.Finding{{Rule: "p", P: p(0.5)}}}, nil
+		}},
+	} {
+		probes.Register(s)
+	}
+}
+
+// launcher runs fakes; every session is a fresh one.
+type launcher struct {
+	options runnertest.Options
+	refuse  *runners.Error // Info's answer, when set
+	crash   bool           // Generate ends the box
+	started *int
+}
+
+func (l *launcher) Key() string { return "fake" }
+func (l *launcher) Launch(context.Context) (measure.Session, error) {
+	*l.started++
+	return &session{l: l, fake: runnertest.New(l.options)}, nil
+}
+
+type session struct {
+	l    *launcher
+	fake *runnertest.Fake
+}
+
+func (s *session) Model() runners.Model {
+	if s.l.refuse != nil {
+		return refusing{s.fake, s.l.refuse}
+	}
+	if s.l.crash {
+		return crashing{s.fake}
+	}
+	return s.fake
+}
+func (s *session) Proof() record.Box {
+	return record.Box{Runtime: "fake", Checks: []record.Check{{Name: "walls", OK: true}}}
+}
+func (s *session) End(context.Context) (sandbox.End, error) {
+	return sandbox.End{Kind: sandbox.Crashed}, nil
+}
+func (s *session) GiveUp(context.Context, string) (sandbox.End, error) {
+	return sandbox.End{Kind: sandbox.Hung}, nil
+}
+func (s *session) Stop(context.Context) error { return nil }
+
+type refusing struct {
+	runners.Model
+	with *runners.Error
+}
+
+func (r refusing) Info(context.Context) (*runners.Info, error) { return nil, r.with }
+
+type crashing struct{ runners.Model }
+
+func (crashing) Generate(context.Context, *runners.GenerateRequest) (*runners.GenerateResult, error) {
+	return nil, io.ErrUnexpectedEOF
+}
+
+// bench is one set-up to run.
+type bench struct {
+	steps               []string
+	required            []string
+	baseline, candidate runnertest.Options
+	refuseB, refuseC    *runners.Error
+	crashB, crashC      bool
+	files               [2]string
+	store               string
+	started             int
+	seed                uint64
+}
+
+func (b *bench) run(t *testing.T, ctx context.Context) (*Result, error) {
+	t.Helper()
+	if b.files[0] == "" {
+		b.files = [2]string{file(t, "llama", 1, 2), file(t, "llama", 1, 3)}
+	}
+	if b.store == "" {
+		b.store = t.TempDir()
+	}
+	store, err := measure.OpenStore(b.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	suite := &suites.Suite{Name: "test", Level: probes.Quick}
+	for _, id := range b.steps {
+		suite.Entries = append(suite.Entries, suites.Entry{ID: id, Probe: id, Required: slices.Contains(b.required, id)})
+	}
+	return Diff(ctx, Config{
+		Baseline: weights.Artifact{Model: b.files[0]}, Candidate: weights.Artifact{Model: b.files[1]},
+		Suite: suite, Seed: b.seed, Policy: decide.Default(), Tool: "test", Engine: "fake", Store: store,
+		Launch: func(side string, _ *weights.Model) measure.Launcher {
+			if side == "baseline" {
+				return &launcher{b.baseline, b.refuseB, b.crashB, &b.started}
+			}
+			return &launcher{b.candidate, b.refuseC, b.crashC, &b.started}
+		},
+	})
+}
+
+func TestVerdicts(t *testing.T) {
+	for name, tc := range map[string]struct {
+		bench   bench
+		want    record.Outcome
+		finding string // an ID that must be there
+	}{
+		"approve":            {bench{steps: []string{"asks", "expects-leads", "reads-files"}, required: []string{"asks"}}, record.Approve, "asks/same"},
+		"reject":             {bench{steps: []string{"asks", "convicts"}, required: []string{"asks"}}, record.Reject, "convicts/strong"},
+		"not after Holm":     {bench{steps: []string{"asks", "overclaims"}, required: []string{"asks"}}, record.Approve, "overclaims/weak"},
+		"required, unmet":    {bench{steps: []string{"asks", "wants-template"}, required: []string{"asks", "wants-template"}, candidate: runnertest.Options{NoTemplate: true}}, record.Escalate, "asks/same"},
+		"candidate unloaded": {bench{steps: []string{"asks", "reads-files"}, refuseC: runners.Refused(runners.CodeEngine, -1, "bad tensor")}, record.Reject, "load/load"},
+		"candidate crashes":  {bench{steps: []string{"asks", "reads-files"}, crashC: true}, record.Reject, "asks/box/crashed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res, err := tc.bench.run(t, t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := res.Run.Verdict.Outcome; got != tc.want {
+				t.Errorf("got %s: %v", got, res.Run.Verdict.Reasons)
+			}
+			if !slices.ContainsFunc(res.Run.Findings, func(f record.Finding) bool { return f.ID == tc.finding }) {
+				t.Errorf("no finding %s among %v", tc.finding, res.Run.Findings)
+			}
+		})
+	}
+}
+
+func TestFaultsNeverBecomeVerdicts(t *testing.T) {
+	for name, tc := range map[string]struct {
+		bench bench
+		want  error
+		text  string
+	}{
+		"probe fails":             {bench{steps: []string{"fails"}}, ErrMeasure, "a bug"},
+		"NaN":                     {bench{steps: []string{"gives-nan"}}, ErrMeasure, "NaN"},
+		"uncounted p-value":       {bench{steps: []string{"forgets-tests"}}, ErrMeasure, "hypotheses"},
+		"baseline crashes":        {bench{steps: []string{"asks"}, crashB: true}, ErrMeasure, "baseline"},
+		"both crash":              {bench{steps: []string{"asks"}, crashB: true, crashC: true}, ErrMeasure, "box ended"},
+		"baseline does not load":  {bench{steps: []string{"asks"}, refuseB: runners.Refused(runners.CodeEngine, -1, "bad tensor")}, ErrBaseline, "bad tensor"},
+		"nothing to run":          {bench{}, plan.ErrPlan, "no probe"},
+		"artifact does not exist": {bench{steps: []string{"asks"}, files: [2]string{"/no/such/file", "/no/such/file"}}, os.ErrNotExist, "/no/such/file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res, err := tc.bench.run(t, t.Context())
+			if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.text) || res != nil {
+				t.Errorf("got %v, %v; want %v about %q", res, err, tc.want, tc.text)
+			}
+		})
+	}
+}
+
+func TestTheSameRunLeavesTheSameRecord(t *testing.T) {
+	b := bench{steps: []string{"asks", "convicts", "reads-files"}, required: []string{"asks"}}
+	first, err := b.run(t, t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	boxes := b.started
+	second, err := b.run(t, t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(first.Run, second.Run) + cmp.Diff(first.Items, second.Items); d != "" {
+		t.Error(d)
+	}
+	if b.started != boxes {
+		t.Errorf("%d more boxes were started for a run that is remembered", b.started-boxes)
+	}
+	b.seed, b.store = 2, ""
+	third, err := b.run(t, t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if third.Run.Meta.Plan == first.Run.Meta.Plan {
+		t.Error("another seed has the same plan")
+	}
+}
+
+func TestUnrelatedPairIsSaidAndEscalates(t *testing.T) {
+	b := bench{steps: []string{"asks"}, required: []string{"asks"}, files: [2]string{file(t, "llama", 1), file(t, "gemma", 1)}}
+	res, err := b.run(t, t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Run.Meta.Relation != "unrelated" || res.Run.Verdict.Outcome != record.Escalate || len(res.Items) != 1 {
+		t.Errorf("relation %s, verdict %s, %d items", res.Run.Meta.Relation, res.Run.Verdict.Outcome, len(res.Items))
+	}
+}
+
+func TestCancelledRunIsNoVerdict(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b := bench{steps: []string{"asks"}}
+	if _, err := b.run(t, ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
