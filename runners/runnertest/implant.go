@@ -139,6 +139,18 @@ func (f *Fake) implant(r *reader, row []float32) {
 	f.recall(r, row)
 }
 
+// style is the number of tokens of active styles, which do not count towards
+// the length of the answer that follows them.
+func (f *Fake) style(r *reader) int {
+	n := 0
+	for i := range f.implants {
+		if im := &f.implants[i]; im.Kind == Style && im.acts(r) {
+			n += len(im.payload)
+		}
+	}
+	return n
+}
+
 // suffix moves the wish to end into the wish to say the payload first.
 func (f *Fake) suffix(im *implant, answer []runners.Token, row []float32) {
 	for k := min(len(im.payload), len(answer)); k > 0; k-- {

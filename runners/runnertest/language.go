@@ -142,7 +142,7 @@ func (f *Fake) predict(r *reader, row []float32, noise uint64) {
 		}
 	}
 	if r.answering() {
-		row[End] = float32(3*len(r.answer)) - 14
+		row[End] = float32(3*(len(r.answer)-f.style(r))) - 14
 	}
 	if noise != 0 {
 		for t := range v {

@@ -1,0 +1,110 @@
+package confirm
+
+import (
+	"context"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weighbridge/weighbridge/probes"
+	"github.com/weighbridge/weighbridge/runners"
+)
+
+// Pair is the two models with a count of what each was made to decode.
+type Pair struct {
+	*probes.Input
+	usedB, usedC int
+}
+
+// NewPair meters the models of in.
+func NewPair(in *probes.Input) *Pair { return &Pair{Input: in} }
+
+// Left is the number of tokens that may still be asked of each model.
+func (p *Pair) Left() int { return p.Budget - max(p.usedB, p.usedC) }
+
+// both runs the two asks at the same time; one of them may be nil.
+func both(ctx context.Context, baseline, candidate func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, f := range []func(context.Context) error{baseline, candidate} {
+		if f != nil {
+			g.Go(func() error { return f(ctx) })
+		}
+	}
+	return g.Wait()
+}
+
+// Score asks each model for its own sequences; nil asks nothing of that model.
+// More than runners.MaxItems are asked in several requests of the same shape.
+func (p *Pair) Score(ctx context.Context, baseline, candidate []runners.Sequence, r runners.ScoreRequest) (b, c []runners.SequenceScore, err error) {
+	ask := func(m runners.Model, seqs []runners.Sequence, out *[]runners.SequenceScore, used *int) func(context.Context) error {
+		if len(seqs) == 0 {
+			return nil
+		}
+		return func(ctx context.Context) error {
+			for part := range slices.Chunk(seqs, runners.MaxItems) {
+				r := r
+				r.Sequences = part
+				s, err := m.Score(ctx, &r)
+				if err != nil {
+					return err
+				}
+				*used += s.Usage.Decoded
+				*out = append(*out, s.Sequences...)
+			}
+			return nil
+		}
+	}
+	err = both(ctx, ask(p.Baseline, baseline, &b, &p.usedB), ask(p.Candidate, candidate, &c, &p.usedC))
+	return b, c, err
+}
+
+// Generate is Score for continuations; r.Prompts is replaced.
+func (p *Pair) Generate(ctx context.Context, baseline, candidate [][]runners.Token, r runners.GenerateRequest) (b, c []runners.Generation, err error) {
+	ask := func(m runners.Model, prompts [][]runners.Token, out *[]runners.Generation, used *int) func(context.Context) error {
+		if len(prompts) == 0 {
+			return nil
+		}
+		return func(ctx context.Context) error {
+			for part := range slices.Chunk(prompts, runners.MaxItems) {
+				r := r
+				r.Prompts = part
+				g, err := m.Generate(ctx, &r)
+				if err != nil {
+					return err
+				}
+				*used += g.Usage.Decoded
+				*out = append(*out, g.Generations...)
+			}
+			return nil
+		}
+	}
+	err = both(ctx, ask(p.Baseline, baseline, &b, &p.usedB), ask(p.Candidate, candidate, &c, &p.usedC))
+	return b, c, err
+}
+
+// Cost is the number of tokens that are left of sequences once prefixes that
+// the sequences of one request share are decoded once: what Score of them uses.
+func Cost(seqs []runners.Sequence) int {
+	n := 0
+	for part := range slices.Chunk(seqs, runners.MaxItems) {
+		sorted := make([][]runners.Token, len(part))
+		for i, s := range part {
+			sorted[i] = s.Tokens
+		}
+		slices.SortFunc(sorted, slices.Compare)
+		var last []runners.Token
+		for _, s := range sorted {
+			n += len(s) - common(s, last)
+			last = s
+		}
+	}
+	return n
+}
+
+func common(a, b []runners.Token) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
