@@ -35,6 +35,7 @@ type Host struct {
 	place  *instance
 	daemon *daemon.Daemon // nil when the containerd is not ours
 	client *client.Client
+	addr   string // of containerd's socket
 	run    runtimeBinary
 	snap   string // snapshotter
 	swap   bool
@@ -173,6 +174,7 @@ func (h *Host) connect(ctx context.Context) error {
 		}
 		address = h.daemon.Address
 	}
+	h.addr = address
 	var err error
 	if h.client, err = client.New(address, client.WithDefaultNamespace(ctrNamespace)); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -255,3 +257,7 @@ func (h *Host) Daemon(ctx context.Context) (string, error) {
 	}
 	return fmt.Sprintf("%s containerd %s", kind, strings.TrimPrefix(v.Version, "v")), nil
 }
+
+// Address is the socket of the containerd in use. Its namespace for boxes is
+// "weighbridge": with ctr -a ADDRESS -n weighbridge one can look at them.
+func (h *Host) Address() string { return h.addr }

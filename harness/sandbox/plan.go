@@ -22,7 +22,7 @@ const (
 	runscPids = 2000
 )
 
-var defaultLimits = Limits{Memory: 1 << 30, Tmp: 64 << 20, CPUs: 1, Pids: 256, NoFile: 256}
+var defaultLimits = Limits{Memory: 1 << 30, Tmp: 64 << 20, CPUs: 1, Pids: 128, NoFile: 256}
 
 // Where says what the machine gives to a plan.
 type Where struct {

@@ -44,7 +44,7 @@ type Limits struct {
 	Memory int64   // bytes, tmpfs included, page cache of files reclaimable; default 1 GiB
 	Tmp    int64   // bytes of the writable /tmp; default 64 MiB
 	CPUs   float64 // CPU time per wall time; default 1
-	Pids   int64   // threads and processes inside; default 256
+	Pids   int64   // threads and processes inside; default 128
 	NoFile uint64  // open files; default 256
 }
 

@@ -111,26 +111,49 @@ func (o *observations) calls() {
 	}
 	dir := [...]byte{'/', 0}
 	root := pointer(&dir[0])
-	inFork := []struct {
-		name           string
-		nr, a1, a2, a3 uintptr
+	inTmp, removeTmp, err := scriptInTmp()
+	defer removeTmp()
+	o.err("write//tmp", err)
+	others := []struct {
+		name string
+		call sysCall
 	}{
-		{"call/chroot", unix.SYS_CHROOT, root, 0, 0},
-		{"call/clone newuser", unix.SYS_CLONE, unix.CLONE_NEWUSER | uintptr(unix.SIGCHLD), 0, 0},
-		{"call/personality", unix.SYS_PERSONALITY, 0x0040000, 0, 0}, // ADDR_NO_RANDOMIZE
-		{"call/setgid 0", unix.SYS_SETGID, 0, 0, 0},
-		{"call/sethostname", unix.SYS_SETHOSTNAME, root, 1, 0},
-		{"call/setuid 0", unix.SYS_SETUID, 0, 0, 0},
-		{"call/unshare mount", unix.SYS_UNSHARE, unix.CLONE_NEWNS, 0, 0},
-		{"call/unshare net", unix.SYS_UNSHARE, unix.CLONE_NEWNET, 0, 0},
-		{"call/unshare user", unix.SYS_UNSHARE, unix.CLONE_NEWUSER, 0, 0},
+		{"call/chroot", sysCall{nr: unix.SYS_CHROOT, a1: root}},
+		{"call/clone newuser", sysCall{nr: unix.SYS_CLONE, a1: unix.CLONE_NEWUSER | uintptr(unix.SIGCHLD)}},
+		{"call/personality", sysCall{nr: unix.SYS_PERSONALITY, a1: 0x0040000}}, // ADDR_NO_RANDOMIZE
+		{"call/setgid 0", sysCall{nr: unix.SYS_SETGID}},
+		{"call/sethostname", sysCall{nr: unix.SYS_SETHOSTNAME, a1: root, a2: 1}},
+		{"call/setuid 0", sysCall{nr: unix.SYS_SETUID}},
+		{"call/unshare mount", sysCall{nr: unix.SYS_UNSHARE, a1: unix.CLONE_NEWNS}},
+		{"call/unshare net", sysCall{nr: unix.SYS_UNSHARE, a1: unix.CLONE_NEWNET}},
+		{"call/unshare user", sysCall{nr: unix.SYS_UNSHARE, a1: unix.CLONE_NEWUSER}},
+		{"call/execve from tmp", sysCall{nr: unix.SYS_EXECVE, a1: inTmp}},
 	}
-	for _, c := range inFork {
-		o.put(c.name, inChild(false, c.nr, c.a1, c.a2, c.a3))
+	calls := make([]sysCall, len(others))
+	for i, c := range others {
+		calls[i] = c.call
 	}
-	o.put("call/x32 socket", inChild(false, x32Bit|unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM, 0))
-	o.put("call/32-bit socket", inChild(true, compatSocket, unix.AF_INET, unix.SOCK_DGRAM, 0))
+	err = inChild(calls)
+	for i, c := range others {
+		if err != nil {
+			o.err(c.name, err)
+			continue
+		}
+		o.put(c.name, calls[i].answer())
+	}
+	inet := sysCall{a1: unix.AF_INET, a2: unix.SOCK_DGRAM}
+	inet.nr = x32Bit | unix.SYS_SOCKET
+	o.put("call/x32 socket", inMortal(false, inet))
+	inet.nr = compatSocket
+	o.put("call/32-bit socket", inMortal(true, inet))
 	o.put("call/32-bit socketcall", socketcall())
+}
+
+// scriptInTmp writes an executable file and returns its name for execve.
+func scriptInTmp() (name uintptr, remove func(), err error) {
+	const path = "/tmp/.selftest"
+	b := []byte(path + "\x00")
+	return pointer(&b[0]), func() { os.Remove(path) }, os.WriteFile(path, []byte("#!/guest\n"), 0o700)
 }
 
 // socketcall asks for an INET socket through the 32-bit multiplexer, whose
@@ -142,7 +165,7 @@ func socketcall() string {
 	}
 	defer unix.MunmapPtr(page, 4096)
 	*(*[3]uint32)(page) = [3]uint32{unix.AF_INET, unix.SOCK_DGRAM, 0}
-	return inChild(true, compatSocketcall, socketcallSocket, uintptr(page), 0)
+	return inMortal(true, sysCall{nr: compatSocketcall, a1: socketcallSocket, a2: uintptr(page)})
 }
 
 // children tries to look into a child, then to have more children than allowed.
@@ -177,16 +200,4 @@ func (o *observations) children(forks int) {
 		reap(pid)
 	}
 	o.put("child/fork bomb", got)
-	o.put("child/exec from tmp", execFromTmp())
-}
-
-func execFromTmp() string {
-	const path = "/tmp/.selftest"
-	if err := os.WriteFile(path, []byte("#!/guest\n"), 0o700); err != nil {
-		return "write: " + errnoName(err)
-	}
-	defer os.Remove(path)
-	name := []byte(path + "\x00")
-	argv := [2]uintptr{pointer(&name[0]), 0}
-	return inChild(false, unix.SYS_EXECVE, pointer(&name[0]), pointer(&argv[0]), 0)
 }

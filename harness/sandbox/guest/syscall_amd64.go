@@ -1,10 +1,15 @@
 package guest
 
-// cloneCall makes a child with clone(flags) that makes one system call and then
-// exits with the low byte of the negated result, which is the errno of a failed
-// call and 0 for most successes. Through int 0x80 when compat is 1, so that the
-// number and arguments are those of 32-bit x86. The child never touches its
-// stack, so that CLONE_VM is safe.
+// A sysCall is one system call for a child to make, and what came of it.
+type sysCall struct {
+	nr, a1, a2, a3 uintptr
+	ret            uintptr // the kernel's answer: below zero an errno
+}
+
+// cloneCalls makes a child with clone(flags) that makes n system calls, writes
+// down their answers, and exits with 0. With int80 set they go through int 0x80,
+// so that numbers and arguments are those of 32-bit x86. The child never touches
+// its stack, so that CLONE_VM is safe; calls must not move.
 //
 //go:noescape
-func cloneCall(flags, compat, nr, a1, a2, a3 uintptr) (pid uintptr)
+func cloneCalls(flags, int80 uintptr, calls *sysCall, n uintptr) (pid uintptr)

@@ -1,15 +1,13 @@
 #include "textflag.h"
 
-// func cloneCall(flags, compat, nr, a1, a2, a3 uintptr) (pid uintptr)
+// func cloneCalls(flags, int80 uintptr, calls *sysCall, n uintptr) (pid uintptr)
 //
 // Everything that the child needs sits in registers before the clone: with
 // CLONE_VM the parent returns and reuses this frame while the child runs.
-TEXT ·cloneCall(SB), NOSPLIT, $0-56
-	MOVQ compat+8(FP), R15
-	MOVQ nr+16(FP), R12
-	MOVQ a1+24(FP), R13
-	MOVQ a2+32(FP), R14
-	MOVQ a3+40(FP), BX
+TEXT ·cloneCalls(SB), NOSPLIT, $0-40
+	MOVQ int80+8(FP), R15
+	MOVQ calls+16(FP), R12
+	MOVQ n+24(FP), R13
 	MOVQ flags+0(FP), DI
 	XORL SI, SI
 	XORL DX, DX
@@ -19,34 +17,37 @@ TEXT ·cloneCall(SB), NOSPLIT, $0-56
 	MOVL $56, AX // clone
 	SYSCALL
 	TESTQ AX, AX
-	JZ child
-	MOVQ AX, pid+48(FP)
+	JZ next
+	MOVQ AX, pid+32(FP)
 	RET
 
-child:
-	CMPQ R15, $1
-	JEQ compat
-	MOVQ R12, AX
-	MOVQ R13, DI
-	MOVQ R14, SI
-	MOVQ BX, DX
+next:
+	TESTQ R13, R13
+	JZ leave
+	DECQ R13
+	MOVQ 0(R12), AX
+	TESTQ R15, R15
+	JNZ compat
+	MOVQ 8(R12), DI
+	MOVQ 16(R12), SI
+	MOVQ 24(R12), DX
 	SYSCALL
-	JMP leave
+	MOVQ AX, 32(R12)
+	ADDQ $40, R12
+	JMP next
 
 compat:
-	// 32-bit order: number AX, arguments BX, CX, DX.
-	MOVQ BX, DX
-	MOVQ R12, AX
-	MOVQ R13, BX
-	MOVQ R14, CX
+	MOVQ 8(R12), BX
+	MOVQ 16(R12), CX
+	MOVQ 24(R12), DX
 	INT $0x80
+	MOVLQSX AX, AX
+	MOVQ AX, 32(R12)
+	ADDQ $40, R12
+	JMP next
 
 leave:
-	NEGL AX
-	JNS clamp
-	XORL AX, AX
-clamp:
-	MOVL AX, DI
+	XORL DI, DI
 	MOVL $231, AX // exit_group
 	SYSCALL
 	INT $3

@@ -62,6 +62,26 @@ func handler() http.Handler {
 		}
 		w.Write(b)
 	})
+	mux.HandleFunc("GET /touch", func(w http.ResponseWriter, r *http.Request) {
+		f, err := os.Open(r.FormValue("path"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		defer f.Close()
+		st, _ := f.Stat()
+		b, err := syscall.Mmap(int(f.Fd()), 0, int(st.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		defer syscall.Munmap(b)
+		var sum byte
+		for i := 0; i < len(b); i += 4096 {
+			sum += b[i]
+		}
+		fmt.Fprint(w, len(b)+int(sum))
+	})
 	mux.HandleFunc("GET /exit", func(w http.ResponseWriter, r *http.Request) {
 		code, _ := strconv.Atoi(r.FormValue("code"))
 		os.Exit(code)
@@ -98,7 +118,7 @@ func handler() http.Handler {
 		fmt.Fprintf(w, "%d %v", n, err)
 	})
 	mux.HandleFunc("GET /threads", func(w http.ResponseWriter, r *http.Request) {
-		for range 100_000 {
+		for range 5000 {
 			go func() {
 				runtime.LockOSThread()
 				select {}
