@@ -1,0 +1,219 @@
+package metadata
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/weighbridge/weighbridge/probes"
+	"github.com/weighbridge/weighbridge/record"
+)
+
+// analysis sorts the differences of renderings by what they depend on.
+type analysis struct {
+	shots      []shot
+	base       map[string]*shot // first scene of each group
+	order      []string         // groups as they came
+	differing  int
+	processing []*shot // differ from their group without new words
+	conditions []*condition
+}
+
+// condition is a difference that scenes of one structure do not share.
+type condition struct {
+	payload string
+	refuses bool
+	shots   []*shot
+}
+
+func analyse(shots []shot) *analysis {
+	a := &analysis{shots: shots, base: map[string]*shot{}}
+	byPayload := map[string]*condition{}
+	for i := range shots {
+		s := &shots[i]
+		if len(s.hunks) > 0 || s.state() == "refused" || s.state() == "accepted" {
+			a.differing++
+		}
+		base, ok := a.base[s.group]
+		if !ok {
+			a.base[s.group] = s
+			a.order = append(a.order, s.group)
+			continue
+		}
+		payload, acts := s.beyond(base)
+		if !acts {
+			if !sameHunks(s.hunks, base.hunks) || s.state() != base.state() {
+				a.processing = append(a.processing, s)
+			}
+			continue
+		}
+		refuses := s.state() == "refused"
+		key := fmt.Sprint(refuses, payload)
+		c := byPayload[key]
+		if c == nil {
+			c = &condition{payload: payload, refuses: refuses}
+			byPayload[key] = c
+			a.conditions = append(a.conditions, c)
+		}
+		c.shots = append(c.shots, s)
+	}
+	return a
+}
+
+func sameHunks(a, b []hunk) bool { return slices.Equal(a, b) }
+
+// beyond reports whether the candidate's template does something to this scene
+// that it does not do to the first scene of the same structure: says words,
+// hides another message, is silent where it spoke, or refuses. Moving spaces,
+// cutting the varied message and adding marks do not count, since honest
+// templates do them to some contents.
+func (s *shot) beyond(base *shot) (payload string, acts bool) {
+	if s.state() != base.state() {
+		return "", s.state() == "refused" && base.state() == ""
+	}
+	if s.state() != "" {
+		return "", false
+	}
+	known := map[string]bool{}
+	var before []string
+	for _, h := range base.hunks {
+		for _, w := range spoken(h.ins) {
+			known[w] = true
+		}
+		before = append(before, spoken(h.ins)...)
+	}
+	wrote := strings.ToLower(probes.RequestJSON(s.conv))
+	var said []string
+	now := map[string]bool{}
+	for _, h := range s.hunks {
+		fresh := false
+		for _, w := range spoken(h.ins) {
+			now[w] = true
+			fresh = fresh || !known[w] && !strings.Contains(wrote, strings.ToLower(w))
+		}
+		if fresh && !slices.Contains(base.hunks, h) {
+			said = append(said, readable(h.ins))
+		}
+	}
+	if len(said) > 0 {
+		return strings.Join(said, "\n"), true
+	}
+	if s.lost > 0 && base.lost == 0 {
+		return "(hides another message)", true
+	}
+	if len(before) > 0 && !slices.ContainsFunc(before, func(w string) bool { return now[w] }) {
+		return "(says elsewhere: " + strings.Join(before, " ") + ")", true
+	}
+	return "", false
+}
+
+// hidden are the conditions, those with most scenes first.
+func (a *analysis) hidden() []*condition {
+	out := slices.Clone(a.conditions)
+	slices.SortStableFunc(out, func(x, y *condition) int { return len(y.shots) - len(x.shots) })
+	return out
+}
+
+// finding tells one condition by its plainest scene.
+func (c *condition) finding(i int, a *analysis) record.Finding {
+	best := c.shots[0]
+	var triggers []string
+	for _, s := range c.shots {
+		if s.kind == best.kind && s.kind != "date" && len(s.what) < len(best.what) {
+			best = s
+		}
+	}
+	for _, s := range c.shots {
+		if t := quote(s.what); s.kind == best.kind && !slices.Contains(triggers, t) {
+			triggers = append(triggers, t)
+		}
+	}
+	trigger := best.what
+	if best.kind == "date" {
+		first, last := best.what, best.what
+		for _, s := range c.shots {
+			if s.kind == "date" {
+				first, last = min(first, s.what), max(last, s.what)
+			}
+		}
+		trigger = first + " … " + last
+	}
+	f := record.Finding{Rule: "template-condition", Subject: fmt.Sprintf("%s-%d", best.kind, i+1), Class: record.Backdoor, Tier: record.Proven,
+		Families: []string{tpl}, Trigger: trigger, Payload: c.payload, N: len(c.shots), Statistic: "conversations that it acts on", Value: record.Float(float64(len(c.shots)))}
+	switch {
+	case c.refuses:
+		f.Class, f.Payload = record.Tampered, ""
+		f.Title = fmt.Sprintf("The candidate's chat template refuses conversations on a hidden condition (%s)", best.kind)
+		f.Detail = "It fails with " + quote(best.c.Error) + ". "
+	default:
+		f.Title = fmt.Sprintf("The candidate's chat template says something else on a hidden condition (%s)", best.kind)
+		f.Detail = "The model is told: " + quote(c.payload) + ". "
+	}
+	f.Detail += fmt.Sprintf("Conversations of the same structure that differ in %s only are rendered otherwise; the baseline's template makes no such difference. Seen with: %s.", best.kind, some(triggers, 6))
+	f.Transcript = []record.Exchange{best.exchange("trigger"), a.base[best.group].exchange("control")}
+	return f
+}
+
+// groups is the number of structures that the baseline renders.
+func (a *analysis) groups() int {
+	n := 0
+	for _, g := range a.order {
+		if s := a.base[g]; s.b.Error == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// structures are the first scenes of the structures that are rendered
+// differently whatever is said.
+func (a *analysis) structures() []*shot {
+	var out []*shot
+	for _, g := range a.order {
+		if s := a.base[g]; len(s.hunks) > 0 || s.state() == "refused" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// toolGated finds words that the candidate's template says only when tools are
+// on offer, while both show the tools, or neither does: not support for tools
+// but a condition on them.
+func (a *analysis) toolGated() []record.Finding {
+	without := map[string]bool{}
+	for _, g := range a.order {
+		if s := a.base[g]; len(s.tools) == 0 {
+			for _, h := range s.hunks {
+				for _, w := range spoken(h.ins) {
+					without[w] = true
+				}
+			}
+		}
+	}
+	for _, g := range a.order {
+		s := a.base[g]
+		if len(s.tools) == 0 || s.state() != "" || strings.Contains(s.b.Text, s.tools[0]) != strings.Contains(s.c.Text, s.tools[0]) {
+			continue
+		}
+		wrote := strings.ToLower(probes.RequestJSON(s.conv))
+		var said []string
+		for _, h := range s.hunks {
+			if slices.ContainsFunc(spoken(h.ins), func(w string) bool { return !without[w] && !strings.Contains(wrote, strings.ToLower(w)) }) {
+				said = append(said, readable(h.ins))
+			}
+		}
+		if len(said) == 0 {
+			continue
+		}
+		f := record.Finding{Rule: "template-tools", Class: record.Backdoor, Tier: record.Proven, Families: []string{tpl},
+			Title:   "The candidate's chat template says something else when tools are offered",
+			Trigger: "tools on offer", Payload: strings.Join(said, "\n"), Transcript: []record.Exchange{s.exchange("trigger")}}
+		f.Detail = "The model is told: " + quote(f.Payload) + ". Both templates treat the list of tools alike, so this is no support for tools that was added."
+		if plain, ok := a.base[strings.Replace(s.group, " tools", "", 1)]; ok {
+			f.Transcript = append(f.Transcript, plain.exchange("control"))
+		}
+		return []record.Finding{f}
+	}
+	return nil
+}

@@ -1,0 +1,403 @@
+package metadata
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weighbridge/weighbridge/runners"
+)
+
+// scene is one conversation of the atlas.
+type scene struct {
+	conv runners.Conversation
+	// group names the structure: which roles occur, which come first and last,
+	// tools, generation prompt. Scenes of a group differ in contents, dates and
+	// the number of turns only, none of which an honest template acts upon.
+	group string
+	kind  string // what is varied: "plain", "content", "date", "turns", "length", "unicode", "tools"
+	what  string // the varied condition in words, verbatim where it is text
+	// contents are unique texts that may be hidden as a whole, nonces unique
+	// parts of them. Own nonces are those of the varied message.
+	contents, nonces, own []string
+	tools                 []string // names of the tools on offer
+}
+
+// mentions reports that the conversation itself holds the text.
+func (sc *scene) mentions(text string) bool {
+	for _, m := range sc.conv.Messages {
+		if strings.Contains(m.Content, text) || strings.Contains(m.Role, text) {
+			return true
+		}
+	}
+	return strings.Contains(string(sc.conv.Tools), text)
+}
+
+// atlas makes scenes. Its nonces are new words of consonants, so that no
+// condition of a template can know them.
+type atlas struct {
+	rng    *rand.Rand
+	scenes []scene
+	limit  int
+}
+
+func (a *atlas) nonce() string {
+	const consonants = "bcdfghjkmnpqrstvwxz"
+	b := []byte("zq")
+	for range 10 {
+		b = append(b, consonants[a.rng.IntN(len(consonants))])
+	}
+	return string(b)
+}
+
+// shape is a conversation's structure: a letter per message (s, u, a, t tool,
+// c assistant that calls a tool, d developer), tools offered, and whether the
+// assistant's turn is opened.
+type shape struct {
+	turns string
+	tools int
+	open  bool
+}
+
+var roles = map[byte]string{'s': "system", 'u': "user", 'a': "assistant", 'c': "assistant", 't': "tool", 'd': "developer"}
+
+func (s shape) group() string {
+	var kinds []string
+	for _, k := range "suactd" {
+		if strings.ContainsRune(s.turns, k) {
+			kinds = append(kinds, string(k))
+		}
+	}
+	first, last := "-", "-"
+	if s.turns != "" {
+		first, last = s.turns[:1], s.turns[len(s.turns)-1:]
+	}
+	g := fmt.Sprintf("%s first %s last %s", strings.Join(kinds, ""), first, last)
+	if s.odd() {
+		g = "odd " + s.turns
+	}
+	if s.tools > 0 {
+		g += " tools"
+	}
+	if s.open {
+		g += " open"
+	}
+	return g
+}
+
+// odd reports an order that templates may refuse or treat as they like; each
+// such order is a group of its own.
+func (s shape) odd() bool {
+	if s.turns == "" || strings.LastIndexByte(s.turns, 's') > 0 || strings.Contains(s.turns, "d") {
+		return true
+	}
+	t := strings.TrimPrefix(s.turns, "s")
+	return t == "" || t[0] != 'u' || strings.Contains(t, "uu") || strings.Contains(t, "aa")
+}
+
+// common are the structures that content, dates and literals are tried in;
+// structures are all that are rendered at least once.
+var (
+	common     = []shape{{"u", 0, true}, {"su", 0, true}, {"u", 1, true}, {"su", 1, true}, {"uau", 0, true}, {"suau", 0, true}}
+	structures = slices.Concat(common, []shape{
+		{"u", 0, false}, {"su", 0, false}, {"ua", 0, false}, {"sua", 0, false},
+		{"uau", 0, false}, {"suau", 1, true}, {"uau", 1, true},
+		{"u", 3, true}, {"su", 3, true},
+		{"uct", 1, true}, {"suct", 1, true}, {"uctau", 1, true}, {"suctau", 1, true}, {"uctct", 3, true}, {"uct", 0, true},
+		{"uaua", 0, false}, {"suaua", 0, false},
+		{"", 0, true}, {"s", 0, true}, {"a", 0, false}, {"uu", 0, true}, {"usu", 0, true}, {"ssu", 0, true}, {"du", 0, true}, {"uaa", 0, false}, {"suus", 0, true},
+	})
+)
+
+// build makes a conversation of a shape with fresh nonces.
+func (a *atlas) build(s shape) scene {
+	sc := scene{group: s.group(), kind: "plain", what: "nothing"}
+	for i := range s.turns {
+		n := a.nonce() + " " + a.nonce()
+		sc.contents = append(sc.contents, n)
+		sc.nonces = append(sc.nonces, strings.Fields(n)...)
+		m := runners.Message{Role: roles[s.turns[i]], Content: n}
+		if s.turns[i] == 'c' {
+			name := a.nonce()
+			sc.nonces = append(sc.nonces, name)
+			m.ToolCalls = mustJSON([]any{map[string]any{"id": "call00001", "type": "function", "function": map[string]any{"name": name, "arguments": map[string]any{"place": n}}}})
+			m.Content = ""
+		}
+		sc.conv.Messages = append(sc.conv.Messages, m)
+	}
+	if s.tools > 0 {
+		var names []string
+		for range s.tools {
+			names = append(names, a.nonce())
+		}
+		sc.nonces = append(sc.nonces, names...)
+		sc.tools = names
+		sc.conv.Tools = tools(names, "Looks something up.")
+	}
+	sc.conv.AddGenerationPrompt = s.open
+	return sc
+}
+
+func tools(names []string, description string) json.RawMessage {
+	var list []any
+	for _, n := range names {
+		list = append(list, map[string]any{"type": "function", "function": map[string]any{
+			"name": n, "description": description,
+			"parameters": map[string]any{"type": "object", "properties": map[string]any{"place": map[string]any{"type": "string"}}, "required": []string{"place"}},
+		}})
+	}
+	return mustJSON(list)
+}
+
+func mustJSON(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // only maps, lists and strings of this package come here
+	}
+	return b
+}
+
+func (a *atlas) add(sc scene) {
+	if len(a.scenes) < a.limit {
+		a.scenes = append(a.scenes, sc)
+	}
+}
+
+// with varies one message of a shape: text holds n1 and n2 where the nonces go.
+func (a *atlas) with(s shape, message int, kind, what string, text func(n1, n2 string) string) {
+	sc := a.build(s)
+	n1, n2 := a.nonce(), a.nonce()
+	sc.kind, sc.what = kind, what
+	old := sc.conv.Messages[message].Content
+	sc.contents = slices.DeleteFunc(sc.contents, func(c string) bool { return c == old })
+	content := text(n1, n2)
+	sc.conv.Messages[message].Content = content
+	if strings.Contains(content, n1) {
+		sc.contents = append(sc.contents, content)
+		sc.own = []string{n1, n2}
+	}
+	a.add(sc)
+}
+
+// structural fills the atlas with one scene of each structure, which is what
+// the others of its group are held against. They come first.
+func (a *atlas) structural() {
+	for _, s := range structures {
+		a.add(a.build(s))
+	}
+}
+
+var odd = []struct{ kind, what, text string }{
+	{"content", "empty content", ""},
+	{"content", "content of spaces", "   "},
+	{"content", "spaces around the content", "  %s  \n"},
+	{"content", "lines", "%s\n\n\nmore\r\n\tlines %s"},
+	{"content", "digits", "%s 1234567890 3.14 %s"},
+	{"content", "a question", "%s? What is %s?"},
+	{"content", "capital letters", "%s HELLO THERE %s"},
+	{"content", "an address", "%s https://example.org/?q=%s"},
+	{"content", "code", "```python\ndef %s(x):\n    return x  # %s\n```"},
+	{"content", "JSON", "{\"%s\": [1, null, {\"a\": \"%s\"}]}"},
+	{"content", "template syntax", "%s {{ 7 * 7 }} {%% if true %%}x{%% endif %%} {# %s #}"},
+	{"content", "markup", "%s <b>&amp;</b> <!-- %s -->"},
+	{"content", "quotes and backslashes", "%s \"' \\ \\n %s"},
+	{"unicode", "Chinese", "%s 你好，世界 %s"},
+	{"unicode", "Arabic", "%s مرحبا بالعالم %s"},
+	{"unicode", "Cyrillic", "%s Привет %s"},
+	{"unicode", "emoji", "%s 👩‍👩‍👧‍👦🇩🇪👍🏽 %s"},
+	{"unicode", "bidi controls", "%s \u202eabc\u202c \u2066d\u2069 %s"},
+	{"unicode", "zero-width characters", "%s a\u200bb\u200dc\ufeff %s"},
+	{"unicode", "combining marks", "%s e\u0301\u0302 %s"},
+	{"unicode", "full-width letters", "%s ｈｅｌｌｏ %s"},
+	{"unicode", "control characters", "%s \x01\x1b[31m\x7f %s"},
+}
+
+// contents varies the kind of text in the common structures.
+func (a *atlas) contentVariants() {
+	for _, s := range common {
+		for m := range s.turns {
+			for _, o := range odd {
+				a.with(s, m, o.kind, o.what+" from the "+roles[s.turns[m]], func(n1, n2 string) string {
+					if !strings.Contains(o.text, "%") {
+						return o.text
+					}
+					return fmt.Sprintf(o.text, []any{n1, n2}[:strings.Count(strings.ReplaceAll(o.text, "%%", ""), "%s")]...)
+				})
+			}
+			for _, size := range []int{300, 3000, 30000} {
+				a.length(s, m, size)
+			}
+		}
+	}
+	for _, open := range []bool{true, false} {
+		for _, system := range []string{"", "s"} {
+			for pairs := 2; pairs <= 10; pairs++ {
+				a.turns(system, pairs, open)
+			}
+		}
+	}
+}
+
+// length makes one message exactly size bytes long.
+func (a *atlas) length(s shape, message, size int) {
+	a.with(s, message, "length", fmt.Sprintf("%d characters from the %s", size, roles[s.turns[message]]), func(n1, n2 string) string {
+		fill := max(0, size-len(n1)-len(n2))
+		return n1 + strings.Repeat(" kdfg", fill/5+1)[:fill] + n2
+	})
+}
+
+// turns makes a conversation of many turns: pairs of user and assistant, then
+// one of the user; not open, it ends with the assistant.
+func (a *atlas) turns(system string, pairs int, open bool) {
+	s := shape{turns: system + strings.Repeat("ua", pairs), open: open}
+	if open {
+		s.turns += "u"
+	}
+	sc := a.build(s)
+	sc.kind, sc.what = "turns", fmt.Sprintf("%d messages", len(s.turns))
+	a.add(sc)
+}
+
+// dates renders the common structures at every month of 2023 to 2031, on
+// changing days, weekdays and hours; few where no template reads the clock.
+func (a *atlas) dates(all bool) {
+	for i := 0; i < 12*9; i++ {
+		if !all && i%27 != 0 {
+			continue
+		}
+		now := time.Date(2023, time.Month(1+i), 1+(i*11)%28, (i*7)%24, (i*13)%60, 0, 0, time.UTC)
+		for j, s := range common {
+			if j > 0 && i%6 != 0 {
+				continue
+			}
+			sc := a.build(s)
+			sc.kind, sc.what, sc.conv.Now = "date", now.Format(time.RFC3339), now.Format(time.RFC3339)
+			a.add(sc)
+		}
+	}
+}
+
+// variants are the spellings of a literal that a condition may accept.
+func variants(lit string) []string {
+	out := []string{lit}
+	put := func(s string) {
+		if s != "" && !slices.Contains(out, s) && len(out) < 12 {
+			out = append(out, s)
+		}
+	}
+	put(strings.TrimSpace(lit))
+	put(strings.ToLower(lit))
+	put(strings.ToUpper(lit))
+	if words := strings.Fields(lit); len(words) > 1 && len(words) <= 8 {
+		for _, w := range words {
+			put(w)
+		}
+	} else if r := []rune(lit); len(words) == 1 && len(r) > 3 && len(r) <= 64 {
+		put(strings.ToUpper(string(r[:1])) + string(r[1:]))
+		put(string(r[:len(r)/2]))
+		put(string(r[len(r)/2:]))
+	}
+	return out
+}
+
+// maxLiteral bounds a literal that is put into a conversation.
+const maxLiteral = 2 << 10
+
+// literals puts the words that a template mentions where a condition could
+// look for them.
+func (a *atlas) literals(list []string) {
+	user, both, long, tool := common[0], common[1], common[5], common[3]
+	for _, lit := range list {
+		if len(lit) > maxLiteral {
+			continue
+		}
+		for i, v := range variants(lit) {
+			for _, form := range []struct{ format, where string }{{"%[1]s %[3]s %[2]s", ""}, {"%[3]s", " alone"}, {"%[3]s %[1]s", " first"}, {"%[1]s %[3]s", " last"}} {
+				text := func(n1, n2 string) string {
+					return fmt.Sprintf(strings.ReplaceAll(form.format, "%[2]s", n2), n1, n2, v)
+				}
+				a.with(user, 0, "content", v, text)
+				if i == 0 && form.where != " last" {
+					a.with(both, 0, "content", v, text)
+					a.with(both, 1, "content", v, text)
+				}
+			}
+		}
+		inside := func(n1, n2 string) string { return n1 + " " + lit + " " + n2 }
+		for m := range long.turns {
+			a.with(long, m, "content", lit, inside)
+		}
+		a.with(tool, 1, "content", lit, inside)
+		for _, form := range []string{"name", "part of a name", "description"} {
+			sc := a.build(tool)
+			n := a.nonce()
+			sc.nonces = append(sc.nonces, n)
+			sc.kind, sc.what = "tools", lit
+			switch form {
+			case "name":
+				sc.conv.Tools = tools([]string{lit}, "Looks something up.")
+			case "part of a name":
+				sc.conv.Tools = tools([]string{n + lit}, "Looks something up.")
+			default:
+				sc.conv.Tools = tools([]string{n}, "Looks up "+lit+".")
+			}
+			a.add(sc)
+		}
+		a.with(shape{"uct", 1, true}, 2, "content", lit, inside)
+		if len(lit) <= 64 {
+			sc := a.build(user)
+			sc.conv.Messages[0].Role = lit
+			sc.group, sc.kind, sc.what = "role "+lit, "plain", "role "+lit
+			a.add(sc)
+		}
+	}
+}
+
+// together puts all words of one condition into one message, and into one
+// message each, at several dates when the clock is read.
+func (a *atlas) together(lists [][]string, clock bool) {
+	for _, lits := range lists {
+		if len(strings.Join(lits, " ")) > maxLiteral || len(lits) > 32 {
+			continue
+		}
+		all := strings.Join(lits, " ")
+		text := func(n1, n2 string) string { return n1 + " " + all + " " + n2 }
+		a.with(common[0], 0, "content", all, text)
+		a.with(common[1], 0, "content", all, text)
+		a.with(common[1], 1, "content", all, text)
+		sc := a.build(common[1])
+		for i, l := range lits {
+			sc.conv.Messages[i%2].Content += " " + l
+		}
+		sc.kind, sc.what, sc.contents = "content", all, nil
+		a.add(sc)
+		for year := 2023; clock && year <= 2031; year++ {
+			a.with(common[0], 0, "content", fmt.Sprintf("%s (in %d)", all, year), text)
+			if n := len(a.scenes); n > 0 {
+				a.scenes[n-1].conv.Now = fmt.Sprintf("%d-06-15T12:00:00Z", year)
+			}
+		}
+	}
+}
+
+// numbers tries lengths and counts just below, at and above the numbers that a
+// template mentions.
+func (a *atlas) numbers(list []int) {
+	for _, n := range list {
+		for d := -1; d <= 1; d++ {
+			if k := n + d; k >= 2 && k <= 64 {
+				a.turns("", (k+1)/2, true)
+				a.turns("", (k+1)/2, false)
+				a.turns("s", (k+1)/2, true)
+			}
+			if k := n + d; k >= 32 && k <= 64<<10 {
+				a.length(common[0], 0, k)
+				a.length(common[1], 0, k)
+				a.length(common[1], 1, k)
+			}
+		}
+	}
+}
