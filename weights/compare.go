@@ -26,7 +26,10 @@ type Comparison struct {
 // Compare reads both models once, in bounded memory. The result does not
 // depend on the number of processors.
 func Compare(ctx context.Context, baseline, candidate *Model) (*Comparison, error) {
-	c := &Comparison{Metadata: DiffMetadata(baseline.Metadata(), candidate.Metadata())}
+	c := &Comparison{
+		Tensors: []TensorDelta{}, OnlyBaseline: []string{}, OnlyCandidate: []string{}, Unreadable: []string{},
+		Metadata: DiffMetadata(baseline.Metadata(), candidate.Metadata()),
+	}
 	names := c.match(baseline, candidate)
 	if r, ok := incomparable(baseline, candidate, c, names); ok {
 		c.Relation = r

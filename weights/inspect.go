@@ -90,8 +90,8 @@ func Inspect(m *Model) Summary {
 	ts := &TokenizerSummary{
 		Model: cut(t.Model, maxShown), Pre: cut(t.Pre, maxShown),
 		Tokens: len(t.Tokens), Merges: len(t.Merges), ByType: map[TokenType]int{}, Duplicates: len(t.Duplicates),
-		Special: t.Special, OutOfRange: t.OutOfRange, Flags: t.Flags,
-		TemplateBytes: len(t.Template), Templates: t.TemplateNames(),
+		Special: cutKeys(t.Special), OutOfRange: cutKeys(t.OutOfRange), Flags: cutKeys(t.Flags),
+		TemplateBytes: len(t.Template), Templates: cutAll(t.TemplateNames()),
 	}
 	for _, v := range t.Types {
 		ts.ByType[v]++
@@ -132,7 +132,10 @@ func InspectFile(ctx context.Context, path string) (_ Summary, err error) {
 
 func summarise(src *source) Summary {
 	f := src.gguf
-	s := Summary{Path: src.path, Version: f.Version, Alignment: f.Alignment, Unclaimed: f.Unclaimed, Hyper: hyper(src)}
+	s := Summary{
+		Path: src.path, Version: f.Version, Alignment: f.Alignment, Unclaimed: f.Unclaimed, Hyper: hyper(src),
+		Types: []TypeCount{}, Metadata: []MetadataLine{}, Tensors: []TensorLine{},
+	}
 	s.Hyper.Architecture, s.Hyper.Name = cut(s.Hyper.Architecture, maxShown), cut(s.Hyper.Name, maxShown)
 	s.Hyper.RopeFreqBase, s.Hyper.NormEpsilon = jsonable(s.Hyper.RopeFreqBase), jsonable(s.Hyper.NormEpsilon)
 	for _, e := range f.Meta.Entries() {
@@ -169,10 +172,26 @@ func jsonable(v float64) float64 {
 }
 
 func (a *Adapter) summary() *AdapterSummary {
-	s := &AdapterSummary{Alpha: a.Alpha, Scale: a.Scale, Pairs: len(a.Pairs), MinRank: a.Pairs[0].Rank, Ignored: a.Ignored}
+	s := &AdapterSummary{Alpha: a.Alpha, Scale: a.Scale, Pairs: len(a.Pairs), MinRank: a.Pairs[0].Rank, Ignored: cutAll(a.Ignored)}
 	for _, p := range a.Pairs {
 		s.MinRank, s.MaxRank = min(s.MinRank, p.Rank), max(s.MaxRank, p.Rank)
 		s.Values += p.A.Values() + p.B.Values()
 	}
 	return s
+}
+
+func cutAll(in []string) []string {
+	out := make([]string, len(in))
+	for i, s := range in {
+		out[i] = cut(s, maxShown)
+	}
+	return out
+}
+
+func cutKeys[V any](in map[string]V) map[string]V {
+	out := make(map[string]V, len(in))
+	for k, v := range in {
+		out[cut(k, maxShown)] = v
+	}
+	return out
 }

@@ -42,7 +42,7 @@ type MetadataChange struct {
 // DiffMetadata lists the keys whose type or value differ, sorted by key. Two
 // NaN of the same bits are equal.
 func DiffMetadata(baseline, candidate *gguf.Metadata) []MetadataChange {
-	var out []MetadataChange
+	out := []MetadataChange{}
 	for _, e := range baseline.Entries() {
 		v, ok := candidate.Get(e.Key)
 		if ok && sameValue(e.Value, v) {
