@@ -30,6 +30,11 @@ func (b *blob) set(key string, v gguf.Value) *blob {
 	return b
 }
 
+func (b *blob) get(key string) any {
+	v, _ := gguf.NewMetadata(b.meta).Get(key)
+	return v.Data
+}
+
 func (b *blob) drop(key string) *blob {
 	for i := range b.meta {
 		if b.meta[i].Key == key {
@@ -211,3 +216,5 @@ func open(t testing.TB, a Artifact) *Model {
 	})
 	return m
 }
+
+func readerAt(b []byte) io.ReaderAt { return bytes.NewReader(b) }
