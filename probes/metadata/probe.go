@@ -93,6 +93,15 @@ func (probe) Run(ctx context.Context, in *probes.Input) (*probes.Output, error) 
 		out.Findings = fs.list
 		return out, nil
 	}
+	if errors.Is(err, weights.ErrFormat) {
+		f := record.Finding{Rule: "tokenizer", Class: record.Broken, Tier: record.Proven, Families: []string{tkz}, Title: "The candidate's tokenizer contradicts itself", Detail: quote(err.Error())}
+		if p == nil || p.baseline == nil {
+			f.Class, f.Tier, f.Title = record.Behaviour, record.NotTested, "The baseline's tokenizer contradicts itself"
+		}
+		fs.add(f)
+		out.Findings = fs.list
+		return out, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +151,8 @@ func settings(in *probes.Input) (Params, error) {
 	return set, nil
 }
 
-// open collects what the parts need from the two files.
+// open collects what the parts need from the two files. With an error about
+// the candidate's file it returns the baseline's side alone.
 func open(in *probes.Input) (*pair, error) {
 	w := in.Weights
 	p := &pair{in: in, relation: w.Comparison.Relation.Kind}
@@ -158,7 +168,7 @@ func open(in *probes.Input) (*pair, error) {
 		return nil, fmt.Errorf("baseline: %w", err)
 	}
 	if p.candidate, err = view(w.Candidate, in.CandidateInfo); err != nil {
-		return nil, fmt.Errorf("candidate: %w", err)
+		return p, fmt.Errorf("candidate: %w", err)
 	}
 	p.arch, _ = p.baseline.meta.String("general.architecture")
 	p.changes = weights.DiffMetadata(p.baseline.meta, p.candidate.meta)
@@ -176,7 +186,7 @@ func open(in *probes.Input) (*pair, error) {
 	for _, name := range []string{weights.Embedding, "output.weight"} {
 		b, okB := w.Baseline.Tensor(name)
 		c, okC := w.Candidate.Tensor(name)
-		if okB && okC && b.Cols() == c.Cols() {
+		if okB && okC && b.Cols() == c.Cols() && b.Type.CanDequantize() && c.Type.CanDequantize() {
 			p.perToken = append(p.perToken, name)
 		}
 	}
