@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/weighbridge/weighbridge/weights/gguf"
@@ -22,7 +24,8 @@ const (
 )
 
 // MetadataLine is one metadata entry. Value is bounded JSON: a long string is
-// cut, an array shows its first 8 elements, control characters are escaped.
+// cut, an array shows its first 8 elements, control and format characters are
+// escaped.
 // Digest is over the whole value.
 type MetadataLine struct {
 	Key    string `json:"key"`
@@ -140,8 +143,31 @@ func showScalar(d any, limit int) string {
 	if err != nil {
 		return `"?"` // unreachable: numbers that JSON lacks became strings above
 	}
-	return string(j)
+	return escapeInvisible(string(j))
 }
+
+// escapeInvisible writes the control and format characters that JSON leaves
+// alone, such as DEL, C1 controls and bidirectional overrides, as \u escapes.
+func escapeInvisible(j string) string {
+	if !strings.ContainsFunc(j, invisible) {
+		return j
+	}
+	var b strings.Builder
+	for _, r := range j {
+		switch {
+		case !invisible(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			hi, lo := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, hi, lo)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+func invisible(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
 
 // cut shortens s to at most limit bytes at a rune's border and makes it UTF-8.
 func cut(s string, limit int) string {

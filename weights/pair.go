@@ -90,13 +90,13 @@ func (p *pair) runs(ctx context.Context, do func(*run) error) error {
 				return fmt.Errorf("%s: tensor %q: %w", p.cand.base.path, p.c.Name, err)
 			}
 		}
-		r.upB, r.upC = update(p.upB, upB, first, k), update(p.upC, upC, first, k)
+		r.upB, r.upC = updates(p.upB, upB, first, k), updates(p.upC, upC, first, k)
 		return do(r)
 	})
 }
 
-// update fills buf with rows first to first+k of l.
-func update(l *LowRank, buf []float32, first, k int) []float32 {
+// updates fills buf with rows first to first+k of l.
+func updates(l *LowRank, buf []float32, first, k int) []float32 {
 	if l == nil {
 		return nil
 	}

@@ -32,9 +32,14 @@ type Spectrum struct {
 	Right     [][]float64 `json:"-"` // per Sigma, unit vector of length Cols: what ΔW reads
 }
 
-// negligible is the part of the largest singular value, or of a column's norm,
-// below which a direction is rounding noise of float64 sums over float32 data.
-const negligible = 1e-9
+const (
+	// negligible is the part of the largest singular value below which one is
+	// the rounding of float32 data.
+	negligible = 1e-7
+	// dependent is the part of a column's norm below which what is left of it
+	// is the rounding of float64 sums.
+	dependent = 1e-12
+)
 
 // DeltaSpectrum returns the leading singular values and vectors of ΔW for one
 // two-dimensional tensor: exact where ΔW is known to be of low rank from
@@ -208,7 +213,7 @@ func orthonormalise(cols [][]float64) *mat.Dense {
 			}
 		}
 		norm := floats.Norm(c, 2)
-		if norm == 0 || norm < negligible*before {
+		if norm == 0 || norm < dependent*before {
 			clear(c)
 			continue
 		}
