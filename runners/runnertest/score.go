@@ -126,15 +126,32 @@ func reduce(s *runners.SequenceScore, r *runners.ScoreRequest, row []float32, ac
 	}
 }
 
+// top lists the k largest, ties by id.
 func top(row []float32, k int) []runners.Token {
-	ids := make([]runners.Token, len(row))
-	for i := range ids {
-		ids[i] = runners.Token(i)
+	k = min(k, len(row))
+	if k > len(row)/8 {
+		ids := make([]runners.Token, len(row))
+		for i := range ids {
+			ids[i] = runners.Token(i)
+		}
+		slices.SortFunc(ids, func(a, b runners.Token) int {
+			return cmp.Or(cmp.Compare(row[b], row[a]), cmp.Compare(a, b))
+		})
+		return ids[:k]
 	}
-	slices.SortFunc(ids, func(a, b runners.Token) int {
-		return cmp.Or(cmp.Compare(row[b], row[a]), cmp.Compare(a, b))
-	})
-	return ids[:min(k, len(ids))]
+	best := make([]runners.Token, 0, k+1)
+	for t, x := range row {
+		if len(best) == k && x <= row[best[k-1]] {
+			continue
+		}
+		i := len(best)
+		for i > 0 && x > row[best[i-1]] {
+			i--
+		}
+		best = slices.Insert(best, i, runners.Token(t))
+		best = best[:min(k, len(best))]
+	}
+	return best
 }
 
 // half is the nearest IEEE 754 binary16 of a finite x, large ones clamped.
