@@ -57,7 +57,7 @@ func NewAnswers(p *Pair, tokens int) *Answers {
 }
 
 // Cost is about what n questions make each model decode, by those asked so far.
-func (a *Answers) Cost(n int) int { return int(1.1*a.perAsk*float64(n)) }
+func (a *Answers) Cost(n int) int { return int(1.1 * a.perAsk * float64(n)) }
 
 // TrialCost is Cost of a trial on n prompts.
 func (a *Answers) TrialCost(n int) int { return a.Cost(3 * n) }
