@@ -42,7 +42,7 @@ engine-deps:
 # expected: nothing is ever loaded, the CPU back end is linked in.
 bin/modelserver: FORCE
 	@mkdir -p bin
-	@$(ENGINE_ENV) go build -trimpath -tags $(ENGINE_TAGS) -ldflags '$(ENGINE_LDFLAGS)' -o $@ ./cmd/modelserver 2>bin/.modelserver.log \
+	@$(ENGINE_ENV) go build -tags $(ENGINE_TAGS) -ldflags '$(ENGINE_LDFLAGS)' -o $@ ./cmd/modelserver 2>bin/.modelserver.log \
 		|| { cat bin/.modelserver.log; exit 1; }
 
 engine-vet:
