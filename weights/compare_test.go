@@ -110,6 +110,15 @@ func TestRelation(t *testing.T) {
 		w[130] = v
 		return w
 	}
+	reordered := func() []float32 { // as llama.cpp's converter reorders heads
+		v := halved(values(1, q))
+		out := make([]float32, 0, len(v))
+		for i := range width {
+			row := i%2*(width/2) + i/2
+			out = append(out, v[row*width:(row+1)*width]...)
+		}
+		return out
+	}
 	// weighed encodes as Q4_0 with scales 2 % smaller than ggml's own, as an
 	// importance matrix may choose them.
 	weighed := func() []byte {
@@ -187,6 +196,9 @@ func TestRelation(t *testing.T) {
 		{"untied head of equal values", base(), base().put(Output, quant.F16, []uint64{width, vocab}, values(1, Embedding)), nil, nil, SameBits, false, "13 tensors"},
 		{"tied again", base().put(Output, quant.F16, []uint64{width, vocab}, values(1, Embedding)), base(), nil, nil, SameBits, false, "13 tensors"},
 		{"untied head of other values", base(), base().put(Output, quant.F16, []uint64{width, vocab}, values(9, Embedding)), nil, nil, Derived, false, "1 of 13"},
+		{"Q4_0 of the candidate", base().as(quant.Q4_0, 1), base(), nil, nil, Derived, false, "too coarse to tell"},
+		{"coarse, and something else", base().as(quant.Q4_0, 1), base().noisy("", 0.01), nil, nil, Derived, false, "9 of 12 tensors have other values (median cosine between matrices 0.9"},
+		{"rows in another order", base(), base().put(q, quant.F16, shape, reordered()), nil, nil, Derived, false, "1 tensors hold the baseline's rows in another order"},
 		{"NaN", base(), base().put(q, quant.F16, shape, poison(float32(math.NaN()))), nil, nil, Derived, false, "1 tensors hold NaN"},
 		{"infinity", base(), base().put(q, quant.F16, shape, poison(float32(math.Inf(1)))), nil, nil, Derived, false, "1 tensors hold NaN"},
 	}
@@ -268,7 +280,7 @@ func TestBadValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := c.Tensors[2]
-	if d.Name != name || d.BadBaseline != 0 || d.BadCandidate != 2 || d.FirstBad != 70 || d.DeltaNorm != 0 || d.Requant.OK {
+	if d.Name != name || d.BadBaseline != 0 || d.BadCandidate != 2 || d.FirstBad != 70 || d.RowsChanged != 2 || d.DeltaNorm != 0 || d.Requant.OK {
 		t.Errorf("delta = %+v", d)
 	}
 }

@@ -3,6 +3,8 @@ package weights
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"math"
 
 	"github.com/weighbridge/weighbridge/weights/quant"
@@ -21,19 +23,38 @@ type TensorDelta struct {
 	SameBits      bool     `json:"same_bits"`  // stored bytes equal, no update by an adapter
 	BytesOnly     bool     `json:"bytes_only"` // no decoder for the type: only SameBits is known
 
-	Norm         float64 `json:"norm"`            // ‖W‖_F
-	DeltaNorm    float64 `json:"delta_norm"`      // ‖ΔW‖_F
-	Relative     float64 `json:"relative_change"` // ‖ΔW‖_F / ‖W‖_F; over the candidate's norm where W is zero
-	Cosine       float64 `json:"cosine"`          // of W and W+ΔW as vectors; 1 where both are zero, 0 where one is
-	MaxAbs       float64 `json:"max_abs_delta"`
-	Differing    int64   `json:"differing"` // values that differ
-	Values       int64   `json:"values"`
-	LowRank      int     `json:"low_rank"`      // bound on rank(ΔW) known from adapters, 0 where none is known
-	BadBaseline  int64   `json:"bad_baseline"`  // NaN or infinite values
-	BadCandidate int64   `json:"bad_candidate"` // NaN or infinite values
-	FirstBad     int64   `json:"first_bad"`     // index of the first such value, -1 where none
+	Norm        float64 `json:"norm"`            // ‖W‖_F
+	DeltaNorm   float64 `json:"delta_norm"`      // ‖ΔW‖_F
+	Relative    float64 `json:"relative_change"` // ‖ΔW‖_F / ‖W‖_F; over the candidate's norm where W is zero
+	Cosine      float64 `json:"cosine"`          // of W and W+ΔW as vectors; 1 where both are zero, 0 where one is
+	MaxAbs      float64 `json:"max_abs_delta"`
+	Differing   int64   `json:"differing"` // values that differ
+	Values      int64   `json:"values"`
+	RowsChanged int64   `json:"rows_changed"` // rows with a value that differs or is not finite
+	Rows        int64   `json:"rows"`
+	// RowsPermuted: the changed rows are the baseline's rows, bit for bit, in
+	// another order, as after swapping tokens or skipping the converter's
+	// reordering of attention heads.
+	RowsPermuted bool  `json:"rows_permuted"`
+	LowRank      int   `json:"low_rank"`      // bound on rank(ΔW) known from adapters, 0 where none is known
+	BadBaseline  int64 `json:"bad_baseline"`  // NaN or infinite values
+	BadCandidate int64 `json:"bad_candidate"` // NaN or infinite values
+	FirstBad     int64 `json:"first_bad"`     // index of the first such value, -1 where none
 
 	Requant Requant `json:"requant"`
+	// Under is ΔW in steps of the baseline's own blocks, where it has blocks, no
+	// adapter acts and the types differ: within the bounds of rounding, the
+	// baseline cannot tell the candidate from the model it was made of.
+	Under StepError `json:"under"`
+}
+
+// StepError is an error in steps, a step being the distance between two
+// neighbouring values that a block can express. Rounding alone gives a largest
+// error of ½ and a root mean square of 1/√12 ≈ 0.289.
+type StepError struct {
+	Max    float64 `json:"max"`
+	RMS    float64 `json:"rms"`
+	Beyond int64   `json:"beyond"` // values with an error above ½+slack = 1 step
 }
 
 // Requant says whether a candidate tensor is the baseline's tensor in another
@@ -48,24 +69,21 @@ type Requant struct {
 	Exact   bool   `json:"exact"` // equal to the bit
 	Blocks  int64  `json:"blocks"`
 	Unequal int64  `json:"unequal"` // "exact": blocks with other bits
-	// The error w_c-w_b in steps, a step being the distance between two
-	// neighbouring values of the candidate's block. Rounding alone gives a
-	// largest error of ½ and a root mean square of 1/√12 ≈ 0.289.
-	MaxSteps float64 `json:"max_steps"`
-	RMSSteps float64 `json:"rms_steps"`
-	Beyond   int64   `json:"beyond"` // values with an error above ½+slack = 1 step
+	// Error is w_c-w_b in steps of the candidate's blocks.
+	Error StepError `json:"error"`
 }
 
 // Bounds on the error of a tensor whose encoder chose scales by search, and so
 // clips a few values. On Gaussian rows with outliers and a block scale that
 // varies by e⁶, ggml's encoders of Q4_K, Q5_K and Q6_K gave an RMS of 0.258,
-// 0.274 and 0.268 steps and put 5e-5, 5e-4 and 1e-4 of the values beyond one
-// step. An RMS above 1/√12 needs something other than rounding.
+// 0.274 and 0.268 steps, put 5e-5, 5e-4 and 1e-4 of the values beyond one step,
+// and erred by 3.6 steps at most; on SmolLM2-135M by 4.3. An RMS above 1/√12
+// needs something other than rounding.
 const (
 	slack      = 0.5
 	maxBeyond  = 2e-3
 	maxRMSStep = 0.30
-	maxSteps   = 8 // the largest of those errors was 3.6 steps
+	maxSteps   = 8
 )
 
 // accumulator sums one tensor's figures in file order.
@@ -73,11 +91,65 @@ type accumulator struct {
 	d             TensorDelta
 	w2, c2, wc    float64
 	d2            float64
-	steps2        float64
-	stepped       int64
 	stored, adapt bool // stored bytes differ; an adapter acts
+	rowsB, rowsC  multiset
+	error, under  stepSum
 	want          []byte
-	step          []float32
+}
+
+// multiset is a sum of hashes, equal for equal multisets.
+type multiset [4]uint64
+
+func (m *multiset) add(row []byte) {
+	h := sha256.Sum256(row)
+	for i := range m {
+		m[i] += binary.LittleEndian.Uint64(h[8*i:])
+	}
+}
+
+// stepSum collects a StepError.
+type stepSum struct {
+	e    StepError
+	sum  float64
+	n    int64
+	step []float32
+}
+
+// add compares b with c in steps of the blocks raw.
+func (s *stepSum) add(t quant.Type, raw []byte, b, c []float32) error {
+	s.step = sized(s.step, len(b))
+	if err := quant.Steps(t, s.step, raw); err != nil {
+		return err
+	}
+	for i, step := range s.step {
+		d := math.Abs(float64(c[i]) - float64(b[i]))
+		switch {
+		case d-d != 0: // counted as bad already
+		case step == 0 && d > 0:
+			s.e.Beyond++
+		case step > 0:
+			e := d / float64(step)
+			s.sum += e * e
+			s.n++
+			s.e.Max = max(s.e.Max, e)
+			if e > 0.5+slack {
+				s.e.Beyond++
+			}
+		}
+	}
+	return nil
+}
+
+func (s *stepSum) result() StepError {
+	if s.n > 0 {
+		s.e.RMS = math.Sqrt(s.sum / float64(s.n))
+	}
+	return s.e
+}
+
+// rounding reports whether e can come from rounding n values.
+func (e StepError) rounding(n int64) bool {
+	return float64(e.Beyond) <= maxBeyond*float64(n) && e.RMS <= maxRMSStep && e.Max <= maxSteps
 }
 
 // delta reads the pair once.
@@ -86,7 +158,7 @@ func (p *pair) delta(ctx context.Context, name string) (TensorDelta, error) {
 	a.d = TensorDelta{
 		Name: name, TensorName: ParseTensorName(name), Baseline: p.b.Name,
 		Shape: p.c.Shape, BaselineType: p.b.Type.String(), CandidateType: p.c.Type.String(),
-		Values: p.c.Values(), FirstBad: -1,
+		Values: p.c.Values(), Rows: int64(p.c.Rows()), FirstBad: -1,
 	}
 	for _, up := range []*LowRank{p.upB, p.upC} {
 		if up != nil {
@@ -103,44 +175,67 @@ func (p *pair) delta(ctx context.Context, name string) (TensorDelta, error) {
 		a.d.Requant.Blocks = a.d.Values / int64(p.c.Type.BlockValues())
 	}
 	err := p.runs(ctx, func(r *run) error {
-		a.values(int64(r.first)*int64(p.b.Cols()), r)
-		if a.d.Requant.Checked == "" || (r.sameBytes && p.b.Type == p.c.Type) {
+		a.values(p, r)
+		if a.adapt || (r.sameBytes && p.b.Type == p.c.Type) {
 			return nil
 		}
-		return a.requant(p.c.Type, r)
+		return a.requant(p, r)
 	})
 	a.finish(p)
 	return a.d, err
 }
 
-func (a *accumulator) values(base int64, r *run) {
+func (a *accumulator) values(p *pair, r *run) {
 	a.stored = a.stored || !r.sameBytes
-	if r.sameBytes && !a.adapt {
-		for i, v := range r.b {
-			w := float64(v)
-			if w-w != 0 {
-				a.bad(base+int64(i), w, w)
+	cols := p.b.Cols()
+	for row := range r.rows {
+		base := int64(r.first+row) * int64(cols)
+		if r.sameBytes && !a.adapt {
+			a.sameRow(base, r.b[row*cols:(row+1)*cols])
+			continue
+		}
+		before := a.d.Differing + a.d.BadBaseline + a.d.BadCandidate
+		for i := row * cols; i < (row+1)*cols; i++ {
+			w, c, d := r.at(i)
+			if d-d != 0 {
+				a.bad(base+int64(i-row*cols), w, c)
 				continue
 			}
 			a.w2 += w * w
+			a.c2 += c * c
+			a.wc += w * c
+			if d != 0 {
+				a.d2 += d * d
+				a.d.Differing++
+				a.d.MaxAbs = max(a.d.MaxAbs, math.Abs(d))
+			}
 		}
-		return
-	}
-	for i := range r.b {
-		w, c, d := r.at(i)
-		if d-d != 0 {
-			a.bad(base+int64(i), w, c)
+		if before == a.d.Differing+a.d.BadBaseline+a.d.BadCandidate {
 			continue
 		}
-		a.w2 += w * w
-		a.c2 += c * c
-		a.wc += w * c
-		if d != 0 {
-			a.d2 += d * d
-			a.d.Differing++
-			a.d.MaxAbs = max(a.d.MaxAbs, math.Abs(d))
+		a.d.RowsChanged++
+		if !a.adapt && p.b.Type == p.c.Type {
+			n := p.b.RowBytes()
+			a.rowsB.add(r.rawB[row*n : (row+1)*n])
+			a.rowsC.add(r.rawC[row*n : (row+1)*n])
 		}
 	}
+}
+
+// sameRow is what is left to do for a row of equal bits.
+func (a *accumulator) sameRow(base int64, values []float32) {
+	var sum float64
+	for i, v := range values {
+		w := float64(v)
+		if w-w != 0 {
+			a.bad(base+int64(i), w, w)
+			continue
+		}
+		sum += w * w
+	}
+	a.w2 += sum
+	a.c2 += sum
+	a.wc += sum
 }
 
 func (a *accumulator) bad(i int64, w, c float64) {
@@ -156,8 +251,8 @@ func (a *accumulator) bad(i int64, w, c float64) {
 }
 
 // requant compares the candidate's blocks with the requantised baseline.
-func (a *accumulator) requant(t quant.Type, r *run) error {
-	q := &a.d.Requant
+func (a *accumulator) requant(p *pair, r *run) error {
+	q, t := &a.d.Requant, p.c.Type
 	if q.Checked == "exact" {
 		a.want = sized(a.want, len(r.rawC))
 		if err := quant.Quantize(t, a.want, r.b); err != nil {
@@ -170,28 +265,13 @@ func (a *accumulator) requant(t quant.Type, r *run) error {
 			}
 		}
 	}
-	if t.BlockValues() == 1 {
-		return nil
-	}
-	a.step = sized(a.step, len(r.c))
-	if err := quant.Steps(t, a.step, r.rawC); err != nil {
-		return err
-	}
-	for i, s := range a.step {
-		d := math.Abs(float64(r.c[i]) - float64(r.b[i]))
-		switch {
-		case d-d != 0: // counted as bad already
-		case s == 0 && d > 0:
-			q.Beyond++
-		case s > 0:
-			e := d / float64(s)
-			a.steps2 += e * e
-			a.stepped++
-			q.MaxSteps = max(q.MaxSteps, e)
-			if e > 0.5+slack {
-				q.Beyond++
-			}
+	if t.BlockValues() > 1 {
+		if err := a.error.add(t, r.rawC, r.b, r.c); err != nil {
+			return err
 		}
+	}
+	if t != p.b.Type && p.b.Type.BlockValues() > 1 {
+		return a.under.add(p.b.Type, r.rawB, r.b, r.c)
 	}
 	return nil
 }
@@ -206,9 +286,6 @@ func sized[T any](s []T, n int) []T {
 func (a *accumulator) finish(p *pair) {
 	d := &a.d
 	same := !a.stored && !a.adapt
-	if same {
-		a.c2, a.wc = a.w2, a.w2
-	}
 	d.SameBits = same && p.b.Type == p.c.Type
 	d.Norm, d.DeltaNorm = math.Sqrt(a.w2), math.Sqrt(a.d2)
 	switch {
@@ -228,12 +305,10 @@ func (a *accumulator) finish(p *pair) {
 		*q = Requant{}
 		return
 	}
-	if a.stepped > 0 {
-		q.RMSSteps = math.Sqrt(a.steps2 / float64(a.stepped))
-	}
+	q.Error, d.Under = a.error.result(), a.under.result()
+	d.RowsPermuted = d.RowsChanged > 1 && !a.adapt && p.b.Type == p.c.Type && a.rowsB == a.rowsC
 	q.Exact = q.Checked == "exact" && q.Unequal == 0
-	q.OK = q.Exact || p.mayRound(q) &&
-		float64(q.Beyond) <= maxBeyond*float64(d.Values) && q.RMSSteps <= maxRMSStep && q.MaxSteps <= maxSteps
+	q.OK = q.Exact || p.mayRound(q) && q.Error.rounding(d.Values)
 }
 
 // mayRound reports whether an inexact candidate may still be the baseline

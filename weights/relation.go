@@ -79,7 +79,7 @@ func incomparable(b, c *Model, cmp *Comparison, names []string) (Relation, bool)
 // relate judges tensors that were compared.
 func relate(b, c *Model, cmp *Comparison) Relation {
 	r := Relation{SameFile: b.Identity() == c.Identity()}
-	var same, exact, within, bad int
+	var same, exact, within, under, permuted, bad int
 	var cosines []float64
 	for _, t := range cmp.Tensors {
 		switch {
@@ -89,6 +89,11 @@ func relate(b, c *Model, cmp *Comparison) Relation {
 			exact++
 		case t.Requant.OK:
 			within++
+		case t.Under != StepError{} && t.Under.rounding(t.Values):
+			under++
+		}
+		if t.RowsPermuted {
+			permuted++
 		}
 		if t.BadCandidate > t.BadBaseline {
 			bad++
@@ -124,6 +129,12 @@ func relate(b, c *Model, cmp *Comparison) Relation {
 	default:
 		r.Kind = Derived
 		r.Reason = fmt.Sprintf("same architecture, shapes and vocabulary; %d of %d tensors have other values (median cosine between matrices %.4f)", all-same-exact-within, all, median)
+		if under > 0 && same+exact+within+under == all {
+			r.Reason += "; the baseline is too coarse to tell the candidate from its own source: trust needs a baseline of the candidate's precision or finer"
+		}
+		if permuted > 0 {
+			r.Reason += fmt.Sprintf("; %d tensors hold the baseline's rows in another order", permuted)
+		}
 		if missing > 0 {
 			r.Reason += fmt.Sprintf("; %d tensors exist on one side only", missing)
 		}

@@ -2,8 +2,19 @@ package quant
 
 import "math"
 
+// halves holds every binary16 value: looking one up takes a third of the time
+// of computing it, and F16 tensors have one per value.
+var halves = func() (t [1 << 16]float32) {
+	for i := range t {
+		t[i] = widen(uint16(i))
+	}
+	return t
+}()
+
 // F16ToF32 widens an IEEE binary16 value.
-func F16ToF32(h uint16) float32 {
+func F16ToF32(h uint16) float32 { return halves[h] }
+
+func widen(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	mag := uint32(h&0x7fff) << 13
 	if h&0x7c00 == 0x7c00 {
