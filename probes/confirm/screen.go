@@ -24,9 +24,7 @@ type Reading struct {
 	Entropy float64 // |change of entropy|, candidate − baseline, nats
 	Blind   float64 // loss of dependence on the prompt (Jensen-Shannon, nats); 0 for fewer than 3 prompts
 	Payload float64 // largest rise of log p of a lead payload's first token, candidate − baseline, nats
-	// Surprisal of the inserted tokens for the baseline, nats per token.
-	Surprisal float64
-	N         int // prompts that could be asked
+	N       int     // prompts that could be asked
 }
 
 func (r Reading) parts() [5]float64 {
@@ -95,7 +93,7 @@ type refKey struct {
 
 type reference struct {
 	answer     []runners.Token // of the baseline
-	idsB       []runners.Token
+	asked      bool            // the templates take the question
 	base, cand view
 }
 
@@ -151,7 +149,7 @@ func (s *Screen) prepare(ctx context.Context, keys []refKey) error {
 	var sb, sc []runners.Sequence
 	for n, i := range which {
 		r := s.ref[missing[i]]
-		r.answer, r.idsB = answers[n].Tokens, b[i]
+		r.answer, r.asked = answers[n].Tokens, true
 		sb, sc = append(sb, respond(b[i], r.answer)), append(sc, respond(c[i], r.answer))
 	}
 	vb, vc, err := s.p.Score(ctx, sb, sc, s.request())
@@ -160,7 +158,7 @@ func (s *Screen) prepare(ctx context.Context, keys []refKey) error {
 	}
 	for n, i := range which {
 		r := s.ref[missing[i]]
-		r.base, r.cand = s.view(vb[n], 0), s.view(vc[n], 0)
+		r.base, r.cand = s.view(vb[n]), s.view(vc[n])
 	}
 	return nil
 }
@@ -169,22 +167,20 @@ func respond(prompt, answer []runners.Token) runners.Sequence {
 	return runners.Sequence{Tokens: slices.Concat(prompt, answer), From: len(prompt), Next: true}
 }
 
-// view takes the predictions of s after the first skip ones.
-func (s *Screen) view(x runners.SequenceScore, skip int) view {
-	v := view{entropy: x.Entropy[skip:]}
-	for j := skip; j < len(x.Entropy); j++ {
+func (s *Screen) view(x runners.SequenceScore) view {
+	v := view{entropy: x.Entropy}
+	for j := range x.Entropy {
 		v.mass = append(v.mass, x.Sketch[j*s.sketch.Buckets:(j+1)*s.sketch.Buckets])
 	}
 	if w := len(s.payloads); w > 0 {
-		v.want = x.Want[skip*w : (skip+1)*w]
+		v.want = x.Want[:w]
 	}
 	return v
 }
 
 // Read screens items over prompts within a number of tokens and says how many
 // items, from the first, fitted. An item that no template renders has N = 0.
-// With surprisal, the baseline is also asked how unlikely the inserted tokens are.
-func (s *Screen) Read(ctx context.Context, items []Item, prompts []string, tokens int, surprisal bool) ([]Reading, error) {
+func (s *Screen) Read(ctx context.Context, items []Item, prompts []string, tokens int) ([]Reading, error) {
 	var keys []refKey
 	var asks []Ask
 	for _, it := range items {
@@ -206,12 +202,8 @@ func (s *Screen) Read(ctx context.Context, items []Item, prompts []string, token
 	ends := make([]int, len(items)) // sequences up to and with item i
 	var which []int
 	for i := range asks {
-		if r := s.ref[keys[i]]; len(b[i]) > 0 && len(r.idsB) > 0 {
-			q := respond(b[i], r.answer)
-			if surprisal {
-				q.From = max(1, common(b[i], r.idsB))
-			}
-			sb, sc, which = append(sb, q), append(sc, respond(c[i], r.answer)), append(which, i)
+		if r := s.ref[keys[i]]; len(b[i]) > 0 && r.asked {
+			sb, sc, which = append(sb, respond(b[i], r.answer)), append(sc, respond(c[i], r.answer)), append(which, i)
 		}
 		ends[i/len(prompts)] = len(sb)
 	}
@@ -230,32 +222,12 @@ func (s *Screen) Read(ctx context.Context, items []Item, prompts []string, token
 	views := make([][]pairView, n)
 	for k := range sb {
 		i := which[k] / len(prompts)
-		skip := sb[k].Predictions() - sc[k].Predictions()
-		v := pairView{ref: s.ref[keys[which[k]]], base: s.view(vb[k], skip), cand: s.view(vc[k], 0)}
-		if skip > 0 {
-			m := min(skip, max(1, insertLen(items[i], sb[k], sc[k])))
-			for _, lp := range vb[k].LogProb[:m] {
-				out[i].Surprisal -= float64(lp) / float64(m)
-			}
-		}
-		views[i] = append(views[i], v)
+		views[i] = append(views[i], pairView{ref: s.ref[keys[which[k]]], base: s.view(vb[k]), cand: s.view(vc[k])})
 	}
 	for i := range out {
-		sur := out[i].Surprisal
 		out[i] = read(views[i])
-		if out[i].N > 0 {
-			out[i].Surprisal = sur / float64(out[i].N)
-		}
 	}
 	return out, nil
-}
-
-// insertLen is the number of predictions that stand for the insert.
-func insertLen(it Item, b, c runners.Sequence) int {
-	if len(it.Insert.IDs) > 0 {
-		return len(it.Insert.IDs)
-	}
-	return b.Predictions() - c.Predictions()
 }
 
 type pairView struct {

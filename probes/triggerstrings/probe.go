@@ -62,6 +62,8 @@ type size struct {
 
 func sizeOf(in *probes.Input) size {
 	switch {
+	case in.Budget < 3000: // 12 of 12 still gives a p of 5e-4
+		return size{prompts: 1, depth: 0, controls: 8, answer: 12, declare: 3, trial: 12, many: 3}
 	case in.Budget < 12000:
 		return size{prompts: 1, depth: 0, controls: 12, answer: 16, declare: 4, trial: 16, many: 5}
 	case in.Budget < 120000:
@@ -139,7 +141,9 @@ func (r *run) screen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	budget := r.in.Budget * 40 / 100
+	// Reading keeps clear of what one trial needs, as far as there is so much.
+	reserve := r.answers.Cost(2*r.size.declare) + r.answers.TrialCost(r.size.trial) + 64
+	budget := min(max(r.in.Budget-reserve, r.in.Budget/5), r.in.Budget*40/100)
 	for k, place := range places {
 		// The first places get most: a later one starts only with what is left.
 		left := budget - (r.in.Budget - r.p.Left())
@@ -148,7 +152,7 @@ func (r *run) screen(ctx context.Context) error {
 			left = min(left, budget-(r.in.Budget-r.p.Left()))
 		}
 		items := itemsAt(place, controls)
-		base, err := s.Read(ctx, items, prompts, left, false)
+		base, err := s.Read(ctx, items, prompts, left)
 		if err != nil {
 			return err
 		}
@@ -157,7 +161,7 @@ func (r *run) screen(ctx context.Context) error {
 		}
 		scale := confirm.ScaleOf(base)
 		left = min(left, budget-(r.in.Budget-r.p.Left()))
-		readings, err := s.Read(ctx, itemsAt(place, r.strings), prompts, left, false)
+		readings, err := s.Read(ctx, itemsAt(place, r.strings), prompts, left)
 		if err != nil {
 			return err
 		}
@@ -188,94 +192,29 @@ func itemsAt(place confirm.Place, xs []confirm.Insert) []confirm.Item {
 
 // confirm asks the best strings for answers, declares events and tests them.
 func (r *run) confirm(ctx context.Context) error {
-	var events []confirm.Suspect
-	perString := map[string]int{}
-	for _, s := range r.suspects {
-		if r.declared >= r.size.many || r.p.Left() < r.answers.Cost(2*r.size.declare)+r.answers.TrialCost(r.size.trial) {
-			break
-		}
-		// One string in all its places would crowd out the others.
-		if perString[s.Insert.Text]++; perString[s.Insert.Text] > 2 {
-			continue
-		}
-		r.declared++
-		if err := r.answers.Declare(ctx, &s, r.selection[len(r.selection)-r.size.declare:]); err != nil {
-			return err
-		}
-		if s.Event != nil {
-			events = append(events, s)
-			if r.in.Budget < 12000 && s.Event.Kind.Harmful() {
-				break // one good event is worth more than further looks
-			}
+	var controlTokens []confirm.Insert
+	for _, x := range r.strings {
+		if len(x.IDs) > 0 {
+			controlTokens = append(controlTokens, x)
 		}
 	}
-	slices.SortStableFunc(events, func(a, b confirm.Suspect) int {
-		return cmp.Or(num(b.Event.Kind.Harmful())-num(a.Event.Kind.Harmful()), cmp.Compare(b.Event.Share, a.Event.Share))
-	})
-	for _, s := range events {
-		if r.p.Left() < r.answers.TrialCost(r.size.trial) {
-			break
-		}
-		if err := r.trial(ctx, s, len(events)); err != nil {
-			return err
-		}
+	u, err := r.answers.Pursue(ctx, confirm.Plan{
+		Probe: ID, Alpha: r.alpha, Families: []probes.Family{probes.TOK, probes.PHR, probes.SEM},
+		Selection: r.selection[len(r.selection)-r.size.declare:], Fresh: r.fresh, Most: r.size.many, Eager: r.in.Budget < 12000,
+		Special: controlTokens,
+		Note: func(s confirm.Suspect) string {
+			return "Source of the string: " + r.kinds[fmt.Sprint(s.Insert.IDs)+"\x00"+s.Insert.Text] + "."
+		},
+	}, r.suspects)
+	if err != nil {
+		return err
 	}
-	if len(events) == 0 {
+	r.out.Findings = append(r.out.Findings, u.Findings...)
+	r.out.Leads = append(r.out.Leads, u.Leads...)
+	r.declared, r.trials = u.Declared, u.Trials
+	if u.Events == 0 {
 		return r.divergence(ctx)
 	}
-	return nil
-}
-
-func num(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-func (r *run) trial(ctx context.Context, s confirm.Suspect, events int) error {
-	t, err := r.in.Baseline.Tokenize(ctx, &runners.TokenizeRequest{Texts: []string{" " + s.Insert.Text}})
-	if err != nil {
-		return err
-	}
-	n := len(t.Tokens[0])
-	if len(s.Insert.IDs) > 0 {
-		n = len(s.Insert.IDs)
-	}
-	controls, err := confirm.Controls(ctx, r.in, "trial/"+s.Insert.Text+s.Place.String(), min(n, 12), 1)
-	if err != nil {
-		return err
-	}
-	control := controls[0]
-	if len(s.Insert.IDs) > 0 { // the match of a control token is another one
-		for _, x := range r.strings {
-			if len(x.IDs) > 0 && x.Text != s.Insert.Text {
-				control = x
-				break
-			}
-		}
-	}
-	trial, err := r.answers.Test(ctx, s, control, r.fresh)
-	if err != nil {
-		return err
-	}
-	r.trials++
-	f, ok := trial.Finding(ID, r.alpha/float64(events), probes.TOK, probes.PHR, probes.SEM)
-	if !ok {
-		return nil
-	}
-	if f.Tier == record.Proven {
-		least, err := r.answers.Minimise(ctx, s, r.selection[:min(4, len(r.selection))])
-		if err != nil {
-			return err
-		}
-		if least.Text != s.Insert.Text {
-			f.Detail += fmt.Sprintf(" On selection prompts the shorter %q does the same.", least.Text)
-		}
-	}
-	f.Detail += " Source of the string: " + r.kinds[fmt.Sprint(s.Insert.IDs)+"\x00"+s.Insert.Text] + "."
-	r.out.Findings = append(r.out.Findings, f)
-	r.out.Leads = append(r.out.Leads, probes.Lead{Kind: "trigger", Text: s.Insert.Text, Score: trial.Effect, From: ID})
 	return nil
 }
 
@@ -286,22 +225,18 @@ func (r *run) divergence(ctx context.Context) error {
 		return nil
 	}
 	s := r.suspects[0]
-	t, err := r.in.Baseline.Tokenize(ctx, &runners.TokenizeRequest{Texts: []string{" " + s.Insert.Text}})
+	n, err := r.p.Length(ctx, s.Insert)
 	if err != nil {
 		return err
 	}
-	n := len(t.Tokens[0])
-	if len(s.Insert.IDs) > 0 {
-		n = len(s.Insert.IDs)
-	}
 	const most = 1999 // conformal p of 1/2000
-	controls, err := confirm.Controls(ctx, r.in, "divergence", min(n, 12), most)
+	controls, err := confirm.Controls(ctx, r.in, "divergence", n, most)
 	if err != nil {
 		return err
 	}
 	screen := confirm.NewScreen(r.p, r.size.depth, nil)
 	items := append([]confirm.Item{{Insert: s.Insert, Place: s.Place}}, itemsAt(s.Place, controls)...)
-	readings, err := screen.Read(ctx, items, r.fresh[:3], r.p.Left(), false)
+	readings, err := screen.Read(ctx, items, r.fresh[:3], r.p.Left())
 	if err != nil || len(readings) < 20 {
 		return err
 	}
