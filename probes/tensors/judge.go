@@ -159,7 +159,7 @@ func (r *report) requantised(c *weights.Comparison) {
 		case t.Requant.OK:
 			within++
 		default:
-			bad = append(bad, fmt.Sprintf("%s (%s, largest error %.3g steps, %d of %d values beyond rounding)", name(t.Name), t.CandidateType, number(t.Requant.MaxSteps), t.Requant.Beyond, t.Values))
+			bad = append(bad, fmt.Sprintf("%s (%s, largest error %.3g steps, %d of %d values beyond rounding)", name(t.Name), t.CandidateType, number(t.Requant.Error.Max), t.Requant.Error.Beyond, t.Values))
 		}
 	}
 	converted := exact + within + len(bad)
