@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 
-include mk/engine.mk mk/boxes.mk mk/reports.mk
+include $(wildcard mk/*.mk)
 
 # A test whose needs are not met fails rather than skips. Set it to 0 on a
 # machine that cannot run boxes.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/mattn/go-isatty"
@@ -108,7 +109,7 @@ func run(a *app, args []string) int {
 		return exitApprove
 	}
 	code := exitCode(err)
-	fmt.Fprintf(a.Stderr, "weighbridge: %s\n", visible(err.Error()))
+	fmt.Fprintf(a.Stderr, "weighbridge: %s\n", visible(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	switch code {
 	case exitInterrupted:
 		fmt.Fprintln(a.Stderr, "weighbridge: interrupted; what was measured is kept, and the same command goes on from there")

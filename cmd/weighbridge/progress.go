@@ -10,7 +10,7 @@ import (
 )
 
 // visible makes hostile text safe for a terminal.
-func visible(s string) string { return safetext.Visible(s) }
+func visible(s string) string { return safetext.Line(s, 4000) }
 
 // progress shows a run on standard error: one line that changes on a terminal,
 // one line per step elsewhere.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,7 +97,11 @@ func (l *BoxLauncher) Launch(ctx context.Context) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	box, err := host.Start(ctx, l.spec())
+	spec, err := l.spec()
+	if err != nil {
+		return nil, err
+	}
+	box, err := host.Start(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -109,10 +114,18 @@ func (l *BoxLauncher) Launch(ctx context.Context) (Session, error) {
 	}}, nil
 }
 
-func (l *BoxLauncher) spec() sandbox.Spec {
+func (l *BoxLauncher) spec() (s sandbox.Spec, err error) {
 	const model, adapter = "/weights/model.gguf", "/weights/adapter.gguf"
 	a := l.Weights.Artifact()
-	s := sandbox.Spec{
+	for _, path := range []*string{&a.Model, &a.Adapter} {
+		if *path == "" {
+			continue
+		}
+		if *path, err = filepath.Abs(*path); err != nil {
+			return s, fmt.Errorf("weights of the %s: %w", l.Side, err)
+		}
+	}
+	s = sandbox.Spec{
 		Name:  l.Side,
 		Guest: l.Engine.Path,
 		Args:  []string{"-model", model, "-threads", strconv.Itoa(l.Threads)},
@@ -130,7 +143,7 @@ func (l *BoxLauncher) spec() sandbox.Spec {
 	// File pages can be reclaimed; what cannot are the tensors that the engine
 	// repacks for its kernels (at most a copy), the cache and compute buffers.
 	s.Limits = sandbox.Limits{Memory: 2<<30 + size + size/2, CPUs: float64(l.Threads)}
-	return s
+	return s, nil
 }
 
 func checks(b *sandbox.Box) []record.Check {
