@@ -237,7 +237,7 @@ func (l *loader) files(n *yml.Node) snapshot {
 			continue
 		}
 		if _, err := fs.ReadFile(mine, name); err != nil {
-			l.bad(at.Problem("%v", err))
+			l.bad(at.Problem("the file %q cannot be read: %v", name, err))
 		}
 	}
 	return mine.kept

@@ -208,29 +208,35 @@ func (it *Item) choose(rec record, choices func(record) ([]string, error), targe
 			return rec.problem("choice %d is empty", i)
 		}
 	}
-	t, err := target.text(rec)
+	v, err := target.value(rec)
 	if err != nil {
 		return err
 	}
-	// lm-eval takes digits for an index; where they also spell another choice,
-	// the file has to say which is meant.
-	byText, byIndex := -1, -1
-	for i, c := range it.Choices {
-		if c == t {
-			if byText >= 0 {
-				return rec.problem("the choices %d and %d are equal", byText, i)
-			}
-			byText = i
-		}
+	t, err := printed(v)
+	if err != nil {
+		return rec.problem("doc_to_target: %v", err)
 	}
+	byText, byIndex := -1, -1
 	if n, err := strconv.Atoi(t); err == nil && n >= 0 && n < len(it.Choices) {
 		byIndex = n
+	}
+	// A number is an index. Text is a choice; lm-eval takes digits in it for an
+	// index, so where they also spell another choice the file has to decide.
+	if _, number := v.(json.Number); !number {
+		for i, c := range it.Choices {
+			if c == t {
+				if byText >= 0 {
+					return rec.problem("the choices %d and %d are equal", byText, i)
+				}
+				byText = i
+			}
+		}
 	}
 	switch {
 	case byText < 0 && byIndex < 0:
 		return rec.problem("the target %.40q is neither a choice nor an index from 0 to %d", t, len(it.Choices)-1)
 	case byText >= 0 && byIndex >= 0 && byText != byIndex:
-		return rec.problem("the target %q is both the choice %d and the index %d; give a field with the index in digits that are no choice", t, byText, byIndex)
+		return rec.problem("the target %q is both the choice %d and the index %d; give the index as a number", t, byText, byIndex)
 	}
 	it.Target = max(byText, byIndex)
 	return nil

@@ -93,7 +93,7 @@ func Parse(file string, data []byte) (n *Node, err error) {
 			n, err = nil, whole("not readable as YAML: %v", r)
 		}
 	}()
-	f, err := parser.ParseBytes(data, 0)
+	f, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey()) // convert reports them
 	if err != nil {
 		p := &Problem{File: file, Message: "not YAML: " + err.Error()}
 		var syntax yaml.Error
