@@ -231,6 +231,7 @@ func (h *Host) Close() error {
 	if h.daemon != nil {
 		errs = append(errs, h.daemon.Stop())
 	}
+	errs = append(errs, h.place.tidy())
 	err := errors.Join(errs...)
 	return errors.Join(err, h.place.release(err == nil && h.client != nil))
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weighbridge/weighbridge/harness/sandbox/internal/daemon"
 )
 
 // instance is a numbered directory below the state directory that one Host has
@@ -84,10 +86,31 @@ func lockInstance(dir string) (*instance, error) {
 
 func (in *instance) path(name string) string { return filepath.Join(in.dir, name) }
 
-// release gives the place back; tidy says that nothing of ours is left in it.
-func (in *instance) release(tidy bool) error {
+// tidy empties the place of pipes and of what runtimes keep for their boxes;
+// gVisor leaves a network namespace mounted there for the next box. No box may
+// be running.
+func (in *instance) tidy() error {
+	if err := daemon.UnmountBelow(in.path("rt")); err != nil {
+		return err
+	}
+	for _, sub := range []string{"io", "rt"} {
+		entries, err := os.ReadDir(in.path(sub))
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := os.RemoveAll(filepath.Join(in.path(sub), e.Name())); err != nil {
+				return fmt.Errorf("tidying %s: %w", in.path(sub), err)
+			}
+		}
+	}
+	return nil
+}
+
+// release gives the place back; tidied says that nothing of ours is left in it.
+func (in *instance) release(tidied bool) error {
 	var err error
-	if tidy {
+	if tidied {
 		err = os.Remove(in.path("in-use"))
 	}
 	return errors.Join(err, in.lock.Close())

@@ -46,7 +46,7 @@ func (h *Host) tryRemove(ctx context.Context, id string) error {
 		if err := h.client.SnapshotService(h.snap).Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 			return fmt.Errorf("removing the snapshot: %w", err)
 		}
-		return nil
+		return removeCgroups(id)
 	}
 	if err != nil {
 		return err
@@ -56,6 +56,17 @@ func (h *Host) tryRemove(ctx context.Context, id string) error {
 	}
 	if err := c.Delete(ctx, client.WithSnapshotCleanup); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("deleting the container: %w", err)
+	}
+	return removeCgroups(id)
+}
+
+// removeCgroups removes what a runtime that was killed in the middle of making
+// a box left of its control groups. Normally there is nothing.
+func removeCgroups(id string) error {
+	for _, dir := range cgroupDirs(id) {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("removing the control group: %w", err)
+		}
 	}
 	return nil
 }
@@ -124,17 +135,5 @@ func (h *Host) reap(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	// This place is ours alone and no box of ours runs yet.
-	for _, sub := range []string{"io", "rt"} {
-		entries, err := os.ReadDir(h.place.path(sub))
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if err := os.RemoveAll(filepath.Join(h.place.path(sub), e.Name())); err != nil {
-				return fmt.Errorf("tidying %s: %w", h.place.path(sub), err)
-			}
-		}
-	}
-	return nil
+	return h.place.tidy() // it is ours alone and no box of ours runs yet
 }

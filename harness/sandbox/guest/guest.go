@@ -176,6 +176,7 @@ func newGate(h http.Handler, onOpen func()) *gate {
 		})
 		w.WriteHeader(http.StatusNoContent)
 	})
+	g.mux.HandleFunc("/box/", http.NotFound)
 	g.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if !g.opened.Load() {
 			http.Error(w, "the box is not proved yet", http.StatusServiceUnavailable)

@@ -2,8 +2,8 @@ package guest
 
 // A sysCall is one system call for a child to make, and what came of it.
 type sysCall struct {
-	nr, a1, a2, a3 uintptr
-	ret            uintptr // the kernel's answer: below zero an errno
+	nr, a1, a2 uintptr // a third argument would be zero
+	ret        uintptr // the kernel's answer: below zero an errno
 }
 
 // cloneCalls makes a child with clone(flags) that makes n system calls, writes

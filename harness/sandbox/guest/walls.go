@@ -139,9 +139,9 @@ func (o *observations) files() {
 		}
 		o.err("write/"+dir, err)
 	}
-	for _, path := range []string{"/guest", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/proc/1/oom_score_adj"} {
+	for _, path := range []string{"/guest", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/proc/self/oom_score_adj"} {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err == nil && path == "/proc/1/oom_score_adj" {
+		if err == nil && path == "/proc/self/oom_score_adj" {
 			_, err = f.WriteString("-1000") // opening is allowed, lowering must not be
 		}
 		if f != nil {

@@ -140,16 +140,16 @@ func (s *suite) tmp(t *testing.T) {
 	}
 }
 
-// pids: a guest that makes threads without end is stopped by the limit, and
-// neither the host nor the box next door notices.
+// pids: a guest that makes threads without end ends at the limit, in whatever
+// way its runtime takes that, and the box next door does not notice.
 func (s *suite) pids(t *testing.T) {
 	spec := s.spec("threads")
 	spec.Pids = 64
 	bad, good := s.start(t, spec), s.start(t, s.spec("next-door"))
 	get(t.Context(), bad, "/threads")
 	end := wait(t, bad)
-	if end.Kind != sandbox.Crashed && end.Kind != sandbox.OOM {
-		t.Errorf("ended as %v, want a crash at the limit", end)
+	if end.Kind != sandbox.Crashed && end.Kind != sandbox.OOM && end.Kind != sandbox.Hung {
+		t.Errorf("ended as %v, want a crash or a hang at the limit", end)
 	}
 	mustGet(t, good, "/echo?s=x")
 }
@@ -160,11 +160,9 @@ func (s *suite) cpu(t *testing.T) {
 	spec := s.spec("cpu")
 	spec.CPUs = 0.5
 	b := s.start(t, spec)
-	got, err := time.ParseDuration(mustGet(t, b, "/spin?d=2s"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got > 1500*time.Millisecond {
+	before := cpuUsed(t, b.ID)
+	mustGet(t, b, "/spin?d=2s")
+	if got := cpuUsed(t, b.ID) - before; got < 500*time.Millisecond || got > 1500*time.Millisecond {
 		t.Errorf("used %v of CPU in 2 s with a quota of 0.5", got)
 	}
 }

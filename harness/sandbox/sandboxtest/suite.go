@@ -42,10 +42,7 @@ func Guest(t testing.TB) string {
 // Suite checks the runtime and daemon that cfg names. The state directory and
 // the heartbeats are the suite's own.
 func Suite(t *testing.T, cfg sandbox.Config) {
-	cfg.StateDir = shortDir(t)
-	cfg.Heartbeat, cfg.HangAfter = 300*time.Millisecond, 6*time.Second
-	cfg.StartTimeout = 2 * time.Minute // 32 boxes at once on a busy machine
-	s := &suite{cfg: cfg, guest: Guest(t)}
+	s := newSuite(t, cfg)
 	t.Run("boxes", func(t *testing.T) {
 		s.host = s.mustOpen(t)
 		defer func() {
@@ -54,36 +51,59 @@ func Suite(t *testing.T, cfg sandbox.Config) {
 			}
 			s.nothingLeft(t)
 		}()
-		for name, f := range map[string]func(*testing.T){
-			"proof":            s.proof,
-			"wire":             s.wire,
-			"files":            s.files,
-			"ends":             s.ends,
-			"life time":        s.lifeTime,
-			"given up":         s.givenUp,
-			"dies at start":    s.diesAtStart,
-			"context at start": s.contextAtStart,
-			"bad specs":        s.badSpecs,
-			"memory":           s.memory,
-			"tmp":              s.tmp,
-			"pids":             s.pids,
-			"cpu":              s.cpu,
-			"long request":     s.longRequest,
-		} {
-			t.Run(name, f)
-		}
+		t.Run("each", func(t *testing.T) {
+			for name, f := range map[string]func(*testing.T){
+				"proof":            s.proof,
+				"wire":             s.wire,
+				"files":            s.files,
+				"ends":             s.ends,
+				"life time":        s.lifeTime,
+				"given up":         s.givenUp,
+				"dies at start":    s.diesAtStart,
+				"context at start": s.contextAtStart,
+				"bad specs":        s.badSpecs,
+				"memory":           s.memory,
+				"tmp":              s.tmp,
+				"pids":             s.pids,
+				"cpu":              s.cpu,
+				"long request":     s.longRequest,
+			} {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					f(t)
+				})
+			}
+		})
 		t.Run("many at once", s.many)
 	})
+	s.hosts(t)
+}
+
+// Hosts is the part of Suite that depends on where containerd comes from:
+// whether hosts clean up after themselves and after each other.
+func Hosts(t *testing.T, cfg sandbox.Config) { newSuite(t, cfg).hosts(t) }
+
+func (s *suite) hosts(t *testing.T) {
 	t.Run("close stops boxes", s.closeStops)
 	t.Run("two hosts", s.twoHosts)
 	t.Run("killed owner", s.killedOwner)
 	t.Run("silent host", s.silentHost)
 }
 
+func newSuite(t *testing.T, cfg sandbox.Config) *suite {
+	cfg.StateDir = shortDir(t)
+	cfg.Heartbeat, cfg.HangAfter = 300*time.Millisecond, 6*time.Second
+	cfg.StartTimeout = 2 * time.Minute // 32 boxes at once on a busy machine
+	return &suite{cfg: cfg, guest: Guest(t)}
+}
+
 type suite struct {
 	cfg   sandbox.Config
 	guest string
 	host  *sandbox.Host
+
+	mu  sync.Mutex
+	ids []string // of all boxes
 }
 
 // shortDir is a temporary directory with a short name: sockets lie in it.
@@ -120,6 +140,7 @@ func (s *suite) start(t testing.TB, spec sandbox.Spec) *sandbox.Box {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.made(b.ID)
 	t.Cleanup(func() {
 		if _, err := b.Stop(context.Background()); err != nil {
 			t.Errorf("Stop: %v", err)

@@ -1,12 +1,14 @@
 package sandboxtest_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/weighbridge/weighbridge/harness/sandbox"
+	"github.com/weighbridge/weighbridge/harness/sandbox/internal/daemon"
 	"github.com/weighbridge/weighbridge/harness/sandbox/sandboxtest"
 	"github.com/weighbridge/weighbridge/internal/testreq"
 )
@@ -22,6 +24,30 @@ func TestRunc(t *testing.T) {
 	_, err := exec.LookPath("runc")
 	testreq.Need(t, err == nil, "runc (apt-get install runc, or make boxes-deps)")
 	sandboxtest.Suite(t, sandbox.Config{Address: sandbox.Private, Runtime: sandbox.Runc})
+}
+
+// TestGivenContainerd runs boxes on a containerd that is not weighbridge's own,
+// as a system's is.
+func TestGivenContainerd(t *testing.T) {
+	needContainerd(t)
+	bin, err := exec.LookPath("containerd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/tmp", "wbc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := daemon.Start(t.Context(), bin, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(d.Stop(), os.RemoveAll(dir)); err != nil {
+			t.Error(err)
+		}
+	}()
+	sandboxtest.Hosts(t, sandbox.Config{Address: d.Address, Runtime: sandbox.Runc})
 }
 
 func TestRunsc(t *testing.T) {

@@ -175,7 +175,7 @@ func KillLeftovers(dir string) error {
 	return errors.Join(
 		KillByArg(filepath.Join(dir, "containerd.toml")),
 		KillByArg(filepath.Join(dir, "c.sock")),
-		unmountBelow(dir),
+		UnmountBelow(dir),
 	)
 }
 
@@ -218,7 +218,8 @@ func pidsByArg(arg string) ([]int, error) {
 	return pids, nil
 }
 
-func unmountBelow(dir string) error {
+// UnmountBelow unmounts, lazily, everything mounted below dir.
+func UnmountBelow(dir string) error {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return fmt.Errorf("listing mounts: %w", err)

@@ -1,6 +1,7 @@
 package stdio
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ func TestHTTP2OverPipes(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(Listen(guest)) }()
 
-	tr := &http.Transport{Protocols: Protocols(), HTTP2: HTTP2(), Dial: func(string, string) (net.Conn, error) { return host, nil }}
+	tr := &http.Transport{Protocols: Protocols(), HTTP2: HTTP2(), DialContext: func(context.Context, string, string) (net.Conn, error) { return host, nil }}
 	for range 3 {
 		req, _ := http.NewRequest("POST", "http://box/x", io.LimitReader(zeros{}, 3<<20))
 		res, err := tr.RoundTrip(req)
