@@ -86,12 +86,12 @@ var itemColumns = map[string]func(b *itemBatch, i int, v parquet.Value) error{
 	"task":      often(func(it *record.Item) *string { return &it.Task }),
 	"condition": often(func(it *record.Item) *string { return &it.Condition }),
 	"flip":      often(func(it *record.Item) *string { return &it.Flip }),
-	"id":        text(func(it *record.Item) *string { return &it.ID }),
-	"cluster":   text(func(it *record.Item) *string { return &it.Cluster }),
-	"prompt":    text(func(it *record.Item) *string { return &it.Prompt }),
-	"expected":  text(func(it *record.Item) *string { return &it.Expected }),
-	"baseline":  text(func(it *record.Item) *string { return &it.Baseline }),
-	"candidate": text(func(it *record.Item) *string { return &it.Candidate }),
+	"id":        stringOf(func(it *record.Item) *string { return &it.ID }),
+	"cluster":   stringOf(func(it *record.Item) *string { return &it.Cluster }),
+	"prompt":    stringOf(func(it *record.Item) *string { return &it.Prompt }),
+	"expected":  stringOf(func(it *record.Item) *string { return &it.Expected }),
+	"baseline":  stringOf(func(it *record.Item) *string { return &it.Baseline }),
+	"candidate": stringOf(func(it *record.Item) *string { return &it.Candidate }),
 	"score_b":   number(0, func(it *record.Item) **float64 { return &it.ScoreB }),
 	"score_c":   number(1, func(it *record.Item) **float64 { return &it.ScoreC }),
 	"effect":    number(2, func(it *record.Item) **float64 { return &it.Effect }),
@@ -99,7 +99,7 @@ var itemColumns = map[string]func(b *itemBatch, i int, v parquet.Value) error{
 
 const itemFloats = 3
 
-func text(field func(*record.Item) *string) func(*itemBatch, int, parquet.Value) error {
+func stringOf(field func(*record.Item) *string) func(*itemBatch, int, parquet.Value) error {
 	return func(b *itemBatch, i int, v parquet.Value) error {
 		*field(&b.items[i]) = string(v.ByteArray())
 		return nil

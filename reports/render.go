@@ -3,7 +3,15 @@ package reports
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
+
+	"github.com/weighbridge/weighbridge/reports/html"
+	"github.com/weighbridge/weighbridge/reports/json"
+	"github.com/weighbridge/weighbridge/reports/junit"
+	"github.com/weighbridge/weighbridge/reports/markdown"
+	"github.com/weighbridge/weighbridge/reports/text"
 )
 
 // Options are the wishes of whoever asked for a rendering. The zero value is
@@ -18,6 +26,20 @@ type Options struct {
 	Page string
 }
 
+// formats is the one list of them.
+var formats = map[string]func(io.Writer, *Report, Options) error{
+	"html": func(w io.Writer, r *Report, _ Options) error { return html.Render(w, r.Run(), r.Items()) },
+	"json": func(w io.Writer, r *Report, _ Options) error { return json.Render(w, r.Run(), r.Items()) },
+	// The XML has no items.
+	"junit": func(w io.Writer, r *Report, _ Options) error { return junit.Render(w, r.Run()) },
+	"md": func(w io.Writer, r *Report, o Options) error {
+		return markdown.Render(w, r.Run(), r.Items(), o.Page)
+	},
+	"text": func(w io.Writer, r *Report, o Options) error {
+		return text.Render(w, r.Run(), r.Items(), text.Options(o))
+	},
+}
+
 // UnknownFormatError is a format that Render does not know.
 type UnknownFormatError struct{ Name string }
 
@@ -26,15 +48,25 @@ func (e *UnknownFormatError) Error() string {
 }
 
 // Formats lists the names that [Render] takes.
-func Formats() []string { return []string{"html", "json", "junit", "md", "text"} }
+func Formats() []string { return slices.Sorted(maps.Keys(formats)) }
 
 // Render writes the report in the named format, or gives an
-// *[UnknownFormatError].
+// *[UnknownFormatError]. The bytes depend on the report and the options only.
 func Render(w io.Writer, format string, r *Report, o Options) error {
-	return &UnknownFormatError{format}
+	render, ok := formats[format]
+	if !ok {
+		return &UnknownFormatError{format}
+	}
+	if err := render(w, r, o); err != nil {
+		return fmt.Errorf("rendering as %s: %w", format, err)
+	}
+	return nil
 }
 
 // RenderFile is [Render] to a file that appears at path complete or not at all.
 func RenderFile(path, format string, r *Report, o Options) error {
+	if _, ok := formats[format]; !ok {
+		return &UnknownFormatError{format}
+	}
 	return writeFile(path, func(w io.Writer) error { return Render(w, format, r, o) })
 }

@@ -20,7 +20,9 @@ const (
 	candidate = "sha256:c81e728d9d4c2f636f067f89cc14862c7f3b0c1d9e2f4a5b6c7d8e9f0a1b2c3d"
 )
 
-func digest(n int) string { return fmt.Sprintf("sha256:%064x", uint64(n)*0x9E3779B97F4A7C15) }
+func digest(n int) string {
+	return "sha256:" + strings.Repeat(fmt.Sprintf("%016x", uint64(n)*0x9E3779B97F4A7C15), 4)
+}
 
 // Reject is a run that found a backdoor, a leak and a regression.
 func Reject() (*record.Run, []record.Item) {
@@ -292,6 +294,17 @@ func poison(v reflect.Value, n *int) {
 		for i := range v.NumField() {
 			if !closed[v.Type().Field(i).Name] {
 				poison(v.Field(i), n)
+			}
+		}
+	}
+}
+
+// All is the stream of a slice of items.
+func All(items []record.Item) iter.Seq2[record.Item, error] {
+	return func(yield func(record.Item, error) bool) {
+		for _, it := range items {
+			if !yield(it, nil) {
+				return
 			}
 		}
 	}

@@ -7,8 +7,8 @@
 // reader sees. It escapes for no markup language: HTML, Markdown and XML do
 // that after it.
 //
-// A control character becomes its picture (ESC is ␛), every other character
-// that cannot be seen or trusted becomes a token such as ⟦U+202E⟧. A token is
+// A control character becomes its name (⟦ESC⟧; a line break is ⏎, a tab ⇥), and
+// every other character that cannot be seen or trusted its number (⟦U+202E⟧). A token is
 // for reading, not for copying: text that contains ⟦U+202E⟧ literally looks the
 // same, except in HTML, where marks are set apart. For copying there is
 // [ASCIIJSON], which is exact.
@@ -99,15 +99,23 @@ func inkless(r rune) bool {
 // token is what stands for r, the first character of s.
 func token(s string, r rune) string {
 	switch {
+	case r == '\n':
+		return "⏎"
+	case r == '\t':
+		return "⇥"
 	case r < ' ':
-		return string(0x2400 + r) // the block of control pictures
+		return "⟦" + controls[r] + "⟧"
 	case r == 0x7F:
-		return "␡"
+		return "⟦DEL⟧"
 	case r == utf8.RuneError && !strings.HasPrefix(s, "\uFFFD"):
 		return fmt.Sprintf("⟦0x%02X⟧", s[0])
 	}
 	return fmt.Sprintf("⟦U+%04X⟧", r)
 }
+
+// controls are the names of ISO/IEC 6429. Their pictures in Unicode (␀ ␛) are
+// missing from the fonts of many terminals.
+var controls = strings.Fields("NUL SOH STX ETX EOT ENQ ACK BEL BS HT LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US")
 
 // Line is s on one line, of at most limit characters (0: all of them). What is
 // left out is counted at the end.
@@ -165,5 +173,46 @@ func ASCIIJSON(s string) string {
 			fmt.Fprintf(&b, `\u%04x`, r)
 		}
 	}
+	return b.String()
+}
+
+// Shell quotes s as one word of a POSIX or bash command line. Words with
+// characters that cannot be shown use bash's $'…', which keeps them exact. A
+// word of more than 4,096 bytes is cut, and then names nothing.
+func Shell(s string) string {
+	const most = 4096
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	plain, quotable := s != "" && s[0] != '-', true
+	for _, r := range s {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("._/:@+,=-%", r):
+		case visible(r) || r == ' ':
+			plain = false
+		default:
+			plain, quotable = false, false
+		}
+	}
+	switch {
+	case plain:
+		return s
+	case quotable && utf8.ValidString(s):
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	var b strings.Builder
+	b.WriteString("$'")
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '\'' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case c >= ' ' && c <= '~':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, `\x%02x`, c)
+		}
+	}
+	b.WriteByte('\'')
 	return b.String()
 }

@@ -14,9 +14,9 @@ func TestLine(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
 		{"plain", "hello, world", "hello, world"},
 		{"letters", "né 中文 עברית 🦀", "né 中文 עברית 🦀"},
-		{"escape", "a\x1b[31mred", "a␛[31mred"},
-		{"nul and bell", "\x00\a\x7f", "␀␇␡"},
-		{"newline", "a\r\nb\tc", "a␍␊b␉c"},
+		{"escape", "a\x1b[31mred", "a⟦ESC⟧[31mred"},
+		{"nul and bell", "\x00\a\x7f", "⟦NUL⟧⟦BEL⟧⟦DEL⟧"},
+		{"newline", "a\r\nb\tc", "a⟦CR⟧⏎b⇥c"},
 		{"C1 control", "a\u009b31m", "a⟦U+009B⟧31m"},
 		{"bidi", "user\u202egpj.exe", "user⟦U+202E⟧gpj.exe"},
 		{"isolates", "\u2066x\u2069", "⟦U+2066⟧x⟦U+2069⟧"},
@@ -59,7 +59,7 @@ func TestLimit(t *testing.T) {
 
 func TestSplit(t *testing.T) {
 	runs, more := Split("a\n\x1bb", 0, true)
-	if d := cmp.Diff([]Run{{"a\n", false}, {"␛", true}, {"b", false}}, runs); d != "" || more != 0 {
+	if d := cmp.Diff([]Run{{"a\n", false}, {"⟦ESC⟧", true}, {"b", false}}, runs); d != "" || more != 0 {
 		t.Error(d, more)
 	}
 }
@@ -71,7 +71,7 @@ func TestLog(t *testing.T) {
 		"std::vector":        "std::vector",
 		"x ##[group]y":       "x ##⟦[⟧group]y",
 		"##vso[task.x]":      "##⟦vso[⟧task.x]",
-		"a\n::error::":       "a␊::error::",
+		"a\n::error::":       "a⏎::error::",
 	} {
 		if got := Log(in, 0); got != want {
 			t.Errorf("Log(%q) = %q, want %q", in, got, want)
@@ -117,4 +117,19 @@ func FuzzLine(f *testing.F) {
 			t.Errorf("%d characters for a limit of %d", utf8.RuneCountInString(out), limit)
 		}
 	})
+}
+
+func TestShell(t *testing.T) {
+	for in, want := range map[string]string{
+		"model.gguf":        "model.gguf",
+		"a b's.gguf":        `'a b'\''s.gguf'`,
+		"":                  "''",
+		"-rf":               "'-rf'",
+		"$(id)`id`;x":       "'$(id)`id`;x'",
+		"a\nb'\\\u202e\xff": `$'a\x0ab\'\\\xe2\x80\xae\xff'`,
+	} {
+		if got := Shell(in); got != want {
+			t.Errorf("Shell(%q) = %s, want %s", in, got, want)
+		}
+	}
 }
