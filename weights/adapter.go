@@ -114,6 +114,9 @@ func (p *AdapterPair) complete(file string, alpha, scale float32) error {
 	if alpha != 0 {
 		p.Scale = float64(scale * alpha / float32(p.Rank)) // in float32, as the engine
 	}
+	if p.Scale-p.Scale != 0 {
+		return fmt.Errorf("%s: alpha %v and scale %v make a factor that is not finite: %w", file, alpha, scale, ErrFormat)
+	}
 	return nil
 }
 

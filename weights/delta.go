@@ -86,7 +86,8 @@ const (
 	maxSteps   = 8
 )
 
-// accumulator sums one tensor's figures in file order.
+// accumulator sums one tensor's figures in file order. Products are converted
+// explicitly, which keeps compilers from fusing them: the same bits everywhere.
 type accumulator struct {
 	d             TensorDelta
 	w2, c2, wc    float64
@@ -129,7 +130,7 @@ func (s *stepSum) add(t quant.Type, raw []byte, b, c []float32) error {
 			s.e.Beyond++
 		case step > 0:
 			e := d / float64(step)
-			s.sum += e * e
+			s.sum += float64(e * e)
 			s.n++
 			s.e.Max = max(s.e.Max, e)
 			if e > 0.5+slack {
@@ -201,11 +202,11 @@ func (a *accumulator) values(p *pair, r *run) {
 				a.bad(base+int64(i-row*cols), w, c)
 				continue
 			}
-			a.w2 += w * w
-			a.c2 += c * c
-			a.wc += w * c
+			a.w2 += float64(w * w)
+			a.c2 += float64(c * c)
+			a.wc += float64(w * c)
 			if d != 0 {
-				a.d2 += d * d
+				a.d2 += float64(d * d)
 				a.d.Differing++
 				a.d.MaxAbs = max(a.d.MaxAbs, math.Abs(d))
 			}
@@ -231,7 +232,7 @@ func (a *accumulator) sameRow(base int64, values []float32) {
 			a.bad(base+int64(i), w, w)
 			continue
 		}
-		sum += w * w
+		sum += float64(w * w)
 	}
 	a.w2 += sum
 	a.c2 += sum

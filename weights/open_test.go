@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -134,6 +135,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"activated lora", Artifact{Model: good, Adapter: put(func(b *blob) { b.set("adapter.alora.invocation_tokens", gguf.A([]uint32{1})) })}, ErrUnsupported, "activated"},
 		{"alpha is text", Artifact{Model: good, Adapter: put(func(b *blob) { b.set("adapter.lora.alpha", gguf.V("8")) })}, ErrFormat, "alpha"},
 		{"alpha is NaN", Artifact{Model: good, Adapter: put(func(b *blob) { b.set("adapter.lora.alpha", gguf.V(float32(math.NaN()))) })}, ErrFormat, "alpha"},
+		{"alpha and scale overflow", Artifact{good, put(func(b *blob) { b.set("adapter.lora.alpha", gguf.V(float32(3e38))) }), 1e30}, ErrFormat, "not finite"},
 		{"other architecture", Artifact{Model: good, Adapter: put(func(b *blob) { b.set("general.architecture", gguf.V("qwen2")) })}, ErrMismatch, `"qwen2"`},
 		{"no pairs", Artifact{Model: good, Adapter: put(func(b *blob) { b.tensors = nil })}, ErrMissing, "LoRA tensors"},
 		{"half a pair", Artifact{Model: good, Adapter: put(func(b *blob) { b.dropTensor(q + ".lora_b") })}, ErrMissing, q + ".lora_b"},
@@ -161,6 +163,15 @@ func TestOpenRefuses(t *testing.T) {
 				m.Close()
 			}
 		})
+	}
+	before := descriptors(t)
+	for _, tt := range tests {
+		if m, err := Open(context.Background(), tt.a); err == nil {
+			m.Close()
+		}
+	}
+	if after := descriptors(t); after > before {
+		t.Errorf("refused files stay open: %d descriptors, then %d", before, after)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -250,4 +261,43 @@ func TestRecheck(t *testing.T) {
 			t.Errorf("Recheck = %v, want ErrChanged", err)
 		}
 	})
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(fds)
+}
+
+// TestShrinkWhileHashing: a file that ends before the size it had at first.
+func TestShrinkWhileHashing(t *testing.T) {
+	h := &hashing{r: readerAt(make([]byte, 3*hashChunk/2)), h: sha256.New()}
+	if err := h.rest(context.Background(), "x", 2*hashChunk); !errors.Is(err, ErrChanged) {
+		t.Errorf("error = %v, want ErrChanged", err)
+	}
+	h = &hashing{r: readerAt(make([]byte, 100)), h: sha256.New()}
+	if _, err := h.ReadAt(make([]byte, 10), 50); err == nil {
+		t.Error("hashing out of order gives no error")
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	m := open(t, Artifact{Model: model(1).file(t), Adapter: lora(1).file(t)})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for _, name := range order {
+				if _, err := m.Vector(context.Background(), name); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := m.Recheck(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }
