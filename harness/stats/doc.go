@@ -10,8 +10,8 @@
 // says, and intervals are two-sided.
 //
 // Sources: Miller 2024 (arXiv:2411.00640) for paired and clustered standard
-// errors and for power; McNemar 1947 in its exact form; Wilson 1927; Newcombe
-// 1998 (Statistics in Medicine 17:2635, method 10) for paired rates; Holm
+// errors and for power; McNemar 1947 in its exact form; Wilson 1927; Tango
+// 1998 (Statistics in Medicine 17:891) for paired rates; Holm
 // 1979; Benjamini and Hochberg 1995; Schuirmann 1987 for equivalence; Phipson
 // and Smyth 2010 for the +1 of Monte Carlo p-values; Vovk et al. 2005 for
 // conformal ones; Gumbel 1958 for block maxima.

@@ -52,9 +52,10 @@ func (f Flips) Worse() float64 { return BinomialTail(f.Lost+f.Gained, f.Lost, 0.
 // Better is Worse for gains.
 func (f Flips) Better() float64 { return BinomialTail(f.Lost+f.Gained, f.Gained, 0.5) }
 
-// Interval is that of Difference by Newcombe's method 10, which keeps its
-// width when nothing flipped. design ≥ 1 is the factor by which clusters
-// inflate the variance, 1 without clusters; the counts are divided by it.
+// Interval is the score interval of Difference (Tango 1998), which holds its
+// level for few flips and keeps a width when there is none. design ≥ 1 is the
+// factor by which clusters inflate the variance, 1 without clusters; the counts
+// are divided by it.
 func (f Flips) Interval(level, design float64) (Interval, error) {
 	if f.N() == 0 {
 		return Interval{}, fmt.Errorf("paired rates: %w, need 1 pair", ErrTooFew)
@@ -62,26 +63,31 @@ func (f Flips) Interval(level, design float64) (Interval, error) {
 	if !(design >= 1) {
 		return Interval{}, fmt.Errorf("paired rates: design effect %g is below 1", design)
 	}
-	a, b, c, d := float64(f.Both)/design, float64(f.Lost)/design, float64(f.Gained)/design, float64(f.Neither)/design
-	n := a + b + c + d
-	base, cand := wilson((a+b)/n, n, level), wilson((a+c)/n, n, level)
-	pb, pc := (a+b)/n, (a+c)/n
-	// φ is the correlation of the two outcomes, 0 where a margin is empty.
-	var phi float64
-	if m := (a + b) * (c + d) * (a + c) * (b + d); m > 0 {
-		num := a*d - b*c
-		if num > 0 {
-			num = max(num-n/2, 0) // Newcombe's continuity correction
+	n, lost, gained := float64(f.N())/design, float64(f.Lost)/design, float64(f.Gained)/design
+	z := upper((1 - level) / 2)
+	// The score of a difference d, its nuisance rate estimated under d by maximum
+	// likelihood; it falls from +∞ at −1 to −∞ at 1.
+	score := func(d float64) float64 {
+		a, b, c := 2*n, -gained-lost+(2*n-gained+lost)*d, -lost*d*(1-d)
+		q := (math.Sqrt(max(0, b*b-4*a*c)) - b) / (2 * a)
+		v := n * (2*q + d*(1-d))
+		if v <= 0 {
+			return math.Inf(int(math.Copysign(1, gained-lost-n*d)))
 		}
-		phi = num / math.Sqrt(m)
+		return (gained - lost - n*d) / math.Sqrt(v)
 	}
-	dl, du := pc-cand.Low, cand.High-pc // candidate
-	el, eu := pb-base.Low, base.High-pb // baseline
-	diff := pc - pb
-	return Interval{
-		diff - math.Sqrt(max(0, dl*dl-2*phi*dl*eu+eu*eu)),
-		diff + math.Sqrt(max(0, du*du-2*phi*du*el+el*el)),
-	}, nil
+	edge := func(lo, hi, want float64) float64 {
+		for range 100 {
+			if m := (lo + hi) / 2; score(m) > want {
+				lo = m
+			} else {
+				hi = m
+			}
+		}
+		return (lo + hi) / 2
+	}
+	at := (gained - lost) / n
+	return Interval{edge(-1, at, z), edge(at, 1, -z)}, nil
 }
 
 // MDE is the smallest rate of lost items, with none gained, that McNemar's

@@ -191,6 +191,26 @@ func TestPairedIntervalCovers(t *testing.T) {
 			t.Errorf("%v: covers %.3f, says 0.95", p, rate)
 		}
 	}
+	// Without a flip the ends are those of Wilson's interval of 0 in n, either way.
+	empty, err := stats.Flips{Both: 20, Neither: 10}.Interval(0.95, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "low end of no flip in 30", empty.Low, -0.11351, 5e-6)
+	near(t, "high end of no flip in 30", empty.High, 0.11351, 5e-6)
+	// The end of the interval is the difference that the score test just keeps:
+	// with d = 0 that test is McNemar's without correction.
+	f := stats.Flips{Both: 70, Lost: 10, Gained: 2, Neither: 18}
+	z := 8 / math.Sqrt(12)
+	touching, err := f.Interval(1-2*stats.Tail(z), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "high end at McNemar's level", touching.High, 0, 1e-9)
+	all, err := stats.Flips{Lost: 5}.Interval(0.95, 1)
+	if err != nil || all.Low < -1-1e-9 || all.High > -0.1 {
+		t.Errorf("everything lost: %+v, %v", all, err)
+	}
 	none, err := stats.Flips{Both: 20}.Interval(0.95, 1)
 	if err != nil || none.Low > -0.1 {
 		t.Errorf("no flip in 20 gives %+v, %v: it must leave room for a loss", none, err)

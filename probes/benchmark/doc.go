@@ -13,7 +13,7 @@
 // unless the task file names it. Written answers are generated greedily.
 //
 // What is compared. Scores of 0 and 1: the difference of the two rates with
-// Newcombe's interval, and McNemar's exact one-sided test against "no more
+// Tango's score interval, and McNemar's exact one-sided test against "no more
 // questions are lost than gained"; where questions form clusters, the interval
 // is widened by the design effect and the test flips the signs of whole
 // clusters. The metric margin: the mean difference with its normal interval
