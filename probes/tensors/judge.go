@@ -92,7 +92,7 @@ func (r *report) presence(c *weights.Comparison) {
 	missing := slices.DeleteFunc(slices.Clone(c.OnlyBaseline), derivable)
 	extra := slices.DeleteFunc(slices.Clone(c.OnlyCandidate), derivable)
 	if len(missing)+len(extra) > 0 {
-		f := record.Finding{Rule: "presence", Class: record.Behaviour, Tier: record.Divergent, Families: []string{edt},
+		f := record.Finding{Rule: "presence", Class: record.Tampered, Tier: record.Divergent, Families: []string{edt},
 			Title:     fmt.Sprintf("%d tensors are missing and %d are new", len(missing), len(extra)),
 			Statistic: "tensors on one side only", Value: record.Float(float64(len(missing) + len(extra))), N: len(c.Tensors)}
 		if len(missing) > 0 {

@@ -118,7 +118,7 @@ func TestTiers(t *testing.T) {
 			record.Proven, record.Tampered, down, false},
 		"not numbers": {fineTune(pairtest.Model(), 0.001).Edit(down, func(v []float32, _ int) { v[7], v[9] = float32(math.NaN()), float32(math.Inf(1)) }), "numbers",
 			record.Proven, record.Broken, "value 7", true},
-		"new tensor": {pairtest.Model().Put("blk.0.extra.weight", quant.F32, []uint64{4}, []float32{1, 2, 3, 4}), "presence", record.Divergent, record.Behaviour, "blk.0.extra.weight", true},
+		"new tensor": {pairtest.Model().Put("blk.0.extra.weight", quant.F32, []uint64{4}, []float32{1, 2, 3, 4}), "presence", record.Divergent, record.Tampered, "blk.0.extra.weight", true},
 		"unrelated":  {scramble(pairtest.Model()), "relation", record.Divergent, record.Relation, "not related", true},
 		"few rows": {pairtest.Model().Edit(weights.Embedding, func(v []float32, cols int) {
 			for j := range cols {
