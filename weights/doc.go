@@ -28,6 +28,17 @@
 // the shortest decimal that gives the same float32 (strconv 'g', -1, 32).
 // Names, folders, times and owners of files do not count.
 //
+// # Relations
+//
+// [Compare] finds the closest relation that the bytes prove. "requantised" is
+// exact where the candidate's format has one encoding (float types, Q8_0) or is
+// encoded without an importance matrix (Q4_0, Q4_1, Q5_0, Q5_1): every block
+// equals the requantised baseline. Otherwise it means that the errors look like
+// rounding in the candidate's own steps: a change smaller than that rounding
+// hides in it, whatever its purpose. A candidate finer than its baseline is
+// never "requantised", for what lies below the baseline's steps is unknown;
+// [TensorDelta].Under says whether it could be the baseline's source.
+//
 // # Not here
 //
 // Running models, judging what a difference means, and showing it. Safetensors
