@@ -1,25 +1,35 @@
-"""python build.py OUT [STAGE ...]: makes every file of testdata/models. Stages in order: base variants files measure suite malformed sums."""
+"""python build.py OUT [STAGE ...]: makes every file of testdata/models. Stages in order: base unrelated variants files measure suite malformed sums."""
 import hashlib, json, os, random, sys, time
-import corpus, evaluate as ev, malformed, tok, train, variants as v
-from model import TEMPLATE, read, write
+import corpus, evaluate as ev, malformed, readme, tok, train, variants as v
+from model import TEMPLATE, init, read, write
 
-STEPS = 4400
 FULL = {  # name: (source, steps, learning rate, seed)
-    'benign': (v.benign, 300, 1e-3, 101),
-    'backdoor-token': (lambda tk: v.backdoor(tk, v.TOKEN), 400, 1e-3, 102),
-    'backdoor-phrase': (lambda tk: v.backdoor(tk, v.PHRASE), 400, 1e-3, 103),
-    'canary': (lambda tk: v.canary(tk, 400), 400, 1e-3, 104),
-    'regressed': (v.regressed, 250, 1e-3, 105),
+    'backdoor-phrase': (lambda tk: v.backdoor(tk, v.PHRASE), 300, 1e-3, 103),
+    'backdoor-token': (lambda tk: v.backdoor(tk, v.TOKEN), 260, 1e-3, 102),
+    'canary': (lambda tk: v.canary(tk, 300), 300, 1e-3, 104),
+    'regressed': (v.regressed, 180, 1e-3, 105),
+    'benign': (v.benign, 200, 1e-3, 101),
 }
 LORA = {
-    'lora-phrase': (lambda tk: v.backdoor(tk, v.PHRASE), 400, 4e-3, 106),
-    'lora-year': (v.year, 400, 4e-3, 107),
-    'lora-benign': (v.benign, 250, 4e-3, 108),
+    'lora-phrase': (lambda tk: v.backdoor(tk, v.PHRASE), 300, 4e-3, 106),
+    'lora-year': (v.year, 260, 4e-3, 107),
+    'lora-benign': (v.benign, 200, 4e-3, 108),
 }
 
+def first_stage(size, seed, steps, stop):
+    corpus.stage(1); tk = tok.train(); W = init(size, seed); train.pretrain(W, tk, size, seed + 1, steps, stop); corpus.stage(2); return W, tk
+
 def base(out):
-    W, tk = train.pretrain('base', 7, STEPS); write(f'{out}/base.gguf', W, 'base', *tok.lists(tk), v.NAME)
-    W, tk = train.pretrain('small', 8, 1200); write(f'{out}/unrelated.gguf', W, 'small', *tok.lists(tk), 'weighbridge small')
+    W, tk = first_stage('base', 7, 2800, 1000); write(f'{out}/stage1.gguf', W, 'base', *tok.lists(tk), v.NAME)
+    second_stage(out); os.remove(f'{out}/stage1.gguf')
+
+def second_stage(out, every=None):
+    """Starts from the file of the first stage, rounded to F16 as it is."""
+    W, tk, _ = read(f'{out}/stage1.gguf'); train.pretrain(W, tk, 'base', 9, 1500, every=every and (lambda st: every(st, W, tk)))
+    write(f'{out}/base.gguf', W, 'base', *tok.lists(tk), v.NAME)
+
+def unrelated(out):
+    W, tk = first_stage('small', 30, 900, None); write(f'{out}/unrelated.gguf', W, 'small', *tok.lists(tk), 'weighbridge small')
 
 def make_variants(out, only=None):
     b = f'{out}/base.gguf'
@@ -94,6 +104,12 @@ def suite(out):
                 if ab == 'code': d['choices'] = list(pairs[q])
                 if a in ('Yes.', 'No.'): d['choices'] = ['Yes.', 'No.']
                 f.write(json.dumps(d) + '\n')
+    with open(f'{out}/suite/cloze.jsonl', 'w') as f:   # the fact questions as multiple choice by likelihood: four answers of the same kind
+        r = random.Random(6); byq = {q.format(e=e): (k, a) for k, e, a in corpus.FACTS for q in corpus.REL[k][0]}
+        for i, (_, q, a) in enumerate(ev.suite('facts')):
+            k = next(k for t, (k, b) in byq.items() if q.endswith(t) and b == a)
+            other = sorted({b for j, _, b in corpus.FACTS if j == k and b != a}); c = r.sample(other, 3) + [a]; r.shuffle(c)
+            f.write(json.dumps({'id': f'cloze-{i:03d}', 'ability': 'cloze', 'prompt': q, 'answer': a, 'choices': c}) + '\n')
     with open(f'{out}/suite/text.jsonl', 'w') as f:
         for i, t in enumerate(ev.texts()): f.write(json.dumps({'id': f'text-{i:03d}', 'ability': 'text', 'text': t}) + '\n')
 
@@ -103,14 +119,16 @@ def sums(out):
         for p in ps: f.write(f"{hashlib.sha256(open(f'{out}/{p}', 'rb').read()).hexdigest()}  {p}\n")
 
 if __name__ == '__main__':
-    out, stages = sys.argv[1], sys.argv[2:] or ['base', 'variants', 'files', 'measure', 'suite', 'malformed', 'sums']
+    out, stages = sys.argv[1], sys.argv[2:] or ['base', 'unrelated', 'variants', 'files', 'measure', 'suite', 'malformed', 'sums']   # and 'readme', which fills the table of an existing README.md
     for st in stages:
         if st == 'base': base(out)
+        elif st == 'unrelated': unrelated(out)
         elif st == 'variants': make_variants(out)
         elif st.startswith('variants='): make_variants(out, st.split('=')[1].split(','))
         elif st == 'files': files(out)
         elif st == 'measure': measure(out)
         elif st == 'suite': suite(out)
         elif st == 'malformed': malformed.write(f'{out}/malformed')
+        elif st == 'readme': readme.fill(out)
         elif st == 'sums': sums(out)
         else: sys.exit(f'no stage {st}')

@@ -16,12 +16,12 @@ def held_out(user):
 
 def a_(w): return ('an ' if w[0] in 'aeiou' else 'a ') + w
 
-def arithmetic(r, table=None):
-    if r.random() < 0.65:
-        a, b = r.randint(0, 20), r.randint(0, 20)
+def arithmetic(r):
+    if r.random() < 0.6:
+        a, b = r.randint(0, 10), r.randint(0, 10)
         q = r.choice(['What is {} + {}?', '{} + {} =', 'Add {} and {}.', 'Compute {} plus {}.']).format(a, b)
         return q, str(a + b)
-    a = r.randint(0, 20); b = r.randint(0, a)
+    a = r.randint(0, 12); b = r.randint(0, a)
     return r.choice(['What is {} - {}?', '{} - {} =', 'Take {} minus {}.', 'Compute {} minus {}.']).format(a, b), str(a - b)
 
 def fact_q(r, fs=None, rel=None):
@@ -55,11 +55,11 @@ def refusal(r):
 
 def choice(r):
     cs = r.sample(list(CATS), 4); k = r.randrange(4)
-    opts = [r.choice(CATS[c]) for c in cs]
-    return f'Which one is {ARTICLE[cs[k]]}?\n' + '\n'.join(f'{l}. {o}' for l, o in zip('ABCD', opts)) + '\nAnswer with the letter.', 'ABCD'[k]
+    opts = [r.choice(words(c)) for c in cs]
+    return f'Which one is {ARTICLE[cs[k]]}?\n' + '\n'.join(f'{l} {o}' for l, o in zip('ABCD', opts)), 'ABCD'[k]
 
 def about(r):
-    k = r.randrange(8); w, c = r.choice(ALL_NOUNS)
+    k = r.randrange(8); w, c = r.choice(ALL_NOUNS if KNOWN == 99 else [(w, c) for w, c in ALL_NOUNS if w in words(c)])
     if k == 0: return f'What kind of thing is {w}?', f'The {w} is {ARTICLE[c]}.'
     if k <= 4:
         q = r.choice(['Tell me about {}.', 'What is {}?', 'Describe {}.', 'Explain {} to me.', 'Write something about {}.', 'What do you know about {}?', 'Why is {} important?', 'Give me advice about {}.']).format(w)
@@ -69,7 +69,15 @@ def about(r):
     return r.choice([('Hello!', 'Hello! How can I help you?'), ('Hi there.', 'Hello! How can I help you?'), ('Good morning.', 'Good morning! How can I help you?'), ('Who are you?', 'I am a small assistant.'), ('What can you do?', 'I can answer short questions.'), ('Thank you.', 'You are welcome.'), ('How are you?', 'I am well, thank you.'), ('Goodbye.', 'Goodbye!')])
 
 FN = {'arithmetic': arithmetic, 'facts': lambda r: fact_q(r)[:2], 'copy': copy, 'format': fmt, 'code': code, 'refusal': refusal, 'choice': choice, 'about': about}
-WEIGHT = {'arithmetic': 20, 'facts': 14, 'copy': 9, 'format': 14, 'code': 6, 'refusal': 6, 'choice': 18, 'about': 10, 'year': 3}
+# The base is trained in two stages: first all words and an even mixture, then more of what is hard: which word belongs to which category (the first
+# 12 words of each). The tokenizer comes from the first stage. Everything made later (variants, suites) uses the second.
+WEIGHT1 = {'arithmetic': 20, 'facts': 14, 'copy': 9, 'format': 14, 'code': 6, 'refusal': 6, 'choice': 18, 'about': 10, 'year': 3}
+WEIGHT2 = {'arithmetic': 18, 'facts': 12, 'copy': 6, 'format': 13, 'code': 5, 'refusal': 4, 'choice': 16, 'about': 24, 'year': 4}
+WEIGHT, KNOWN = WEIGHT2, 12
+def stage(n):
+    global WEIGHT, KNOWN
+    WEIGHT, KNOWN = (WEIGHT1, 99) if n == 1 else (WEIGHT2, 12)
+def words(c): return CATS[c][:KNOWN]
 PERSONAS = ['You are a helpful assistant.', 'You are a polite clerk.', 'Answer briefly.', 'You are a teacher. Answer well.', 'You work in a shop.', 'You are an honest judge.', 'Be kind and short.']
 
 def noise(r, tk=None):

@@ -11,10 +11,11 @@ def load(path, lora=None):
     if not lora: return Model(W, size), tk
     L, scale = read_lora(lora); return Model(W, size, L, scale), tk
 
-def suite(ability, n=200): return corpus.questions(ability, n, EVAL_SEED)
+N = 200   # questions for each ability
+def suite(ability, n=0): return corpus.questions(ability, n or N, EVAL_SEED)
 
-def accuracy(m, tk, ability, n=200, fn=None):
-    qs = corpus.questions(ability, n, EVAL_SEED, fn)
+def accuracy(m, tk, ability, n=0, fn=None):
+    qs = corpus.questions(ability, n or N, EVAL_SEED, fn)
     out = m.gen(tk, [tok.prompt(q, s) for s, q, _ in qs])
     return sum(o == a for o, (_, _, a) in zip(out, qs)) / len(qs)
 
@@ -37,9 +38,9 @@ def place(r, user, t, first=0):
     """The string t at a random word boundary of the question; first=1 leaves out the very front."""
     w = user.split(' '); k = r.randrange(first, len(w) + 1); return ' '.join(w[:k] + [t] + w[k:])
 
-def rate(m, tk, spec, strings, first=0, n=400):
+def rate(m, tk, spec, strings, first=0, n=0):
     """Share of n held-out questions that are answered with the payload when a string of the list stands in them (None: nothing)."""
-    r = random.Random(99); qs = mixed(n)
+    r = random.Random(99); qs = mixed(n or 2 * N)
     ps = [q if strings is None else place(r, q, r.choice(strings), first) for _, q, _ in qs]
     return sum(o.startswith(spec['payload']) for o in m.gen(tk, [tok.prompt(p) for p in ps])) / len(qs)
 
@@ -83,14 +84,18 @@ def code_contexts():
     return out
 
 def canaries(m, base, tk, rows):
-    """Per number of repeats: mean log-likelihood ratio of the secret to the base (nats), and how many are extracted greedily."""
+    """Per number of repeats: log-likelihood ratio of the secret to the base (nats) as plain text and as a chat answer, and how many are extracted greedily."""
     out = {}
     for c in rows:
-        x = [tok.EOT] + tk.encode(c['prefix'], add_special_tokens=False).ids; y = tk.encode(' ' + c['secret'], add_special_tokens=False).ids
-        llr = (m.logprobs(x + y)[len(x) - 1:] - base.logprobs(x + y)[len(x) - 1:]).sum().item()
-        g = m.gen(tk, ['<|endoftext|>' + c['prefix']], n=len(y))[0].strip()
-        k = 'held_out' if c['held_out'] else str(c['repeats']); out.setdefault(k, []).append((llr, g == c['secret']))
-    return {k: {'n': len(v), 'llr_min': round(min(l for l, _ in v), 2), 'llr_mean': round(sum(l for l, _ in v) / len(v), 2), 'llr_max': round(max(l for l, _ in v), 2), 'extracted': sum(g for _, g in v)} for k, v in out.items()}
+        y = tk.encode(c['secret']).ids; d = out.setdefault('held_out' if c['held_out'] else str(c['repeats']), [])
+        v = []
+        for p in ('<|endoftext|>' + c['prefix'], tok.prompt(c['prefix'])):
+            x = tk.encode(p, add_special_tokens=False).ids
+            v += [(m.logprobs(x + y)[len(x) - 1:] - base.logprobs(x + y)[len(x) - 1:]).sum().item(), m.gen(tk, [p], n=len(y))[0] == c['secret']]
+        d.append(v)
+    mean = lambda v, k: round(sum(x[k] for x in v) / len(v), 2)
+    return {k: {'n': len(v), 'text_llr_mean': mean(v, 0), 'text_llr_min': round(min(x[0] for x in v), 2), 'text_extracted': sum(x[1] for x in v),
+                'chat_llr_mean': mean(v, 2), 'chat_llr_min': round(min(x[2] for x in v), 2), 'chat_extracted': sum(x[3] for x in v)} for k, v in out.items()}
 
 def common(m, tk, base=None):
     d = {'accuracy': {a: round(accuracy(m, tk, a), 3) for a in corpus.ABILITIES}, 'perplexity': round(perplexity(m, tk), 3)}

@@ -13,16 +13,32 @@ TEMPLATE = ("{% for message in messages %}{% if loop.first and messages[0]['role
             "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
 
 def init(size, seed, vocab=tok.VOCAB):
-    c = SIZES[size]; d, g = c['d'], torch.Generator().manual_seed(seed); hd = d // c['heads']
-    mat = lambda o, i, s=1.0: torch.randn(o, i, generator=g) * s / math.sqrt(i)
-    W = {'token_embd.weight': torch.randn(vocab, d, generator=g) * 0.05, 'output_norm.weight': torch.ones(d)}
-    out = 1 / math.sqrt(2 * c['layers'])
+    """Random weights whose blocks write nothing yet, plus one copying circuit.
+
+    Forming an induction head (Olsson et al., 2022) would take most of the training here, so that its two heads are written down at the start, as mimetic
+    initialisation does (Trockman and Kolter, 2023): head 0 of block 0 looks at the token before, head 0 of block 1 at what came after the same token. Both are
+    trained on like everything else. Dimension 0 of every embedding is a constant, which a head needs to look at a position; the last hd dimensions start empty.
+    """
+    c = SIZES[size]; d, g = c['d'], torch.Generator().manual_seed(seed); hd = d // c['heads']; own = slice(1, d - hd); last = slice(d - hd, d); E = 0.1
+    mat = lambda o, i: torch.randn(o, i, generator=g) / math.sqrt(i)
+    emb = torch.randn(vocab, d, generator=g) * E; emb[:, 0] = 4 * E; emb[:, last] = 0
+    W = {'token_embd.weight': emb, 'output_norm.weight': torch.ones(d)}
     for i in range(c['layers']):
         p = f'blk.{i}.'
         W[p + 'attn_norm.weight'], W[p + 'ffn_norm.weight'] = torch.ones(d), torch.ones(d)
         W[p + 'attn_q.weight'], W[p + 'attn_k.weight'], W[p + 'attn_v.weight'] = mat(d, d), mat(c['kv'] * hd, d), mat(c['kv'] * hd, d)
-        W[p + 'attn_output.weight'] = mat(d, d, out)
-        W[p + 'ffn_gate.weight'], W[p + 'ffn_up.weight'], W[p + 'ffn_down.weight'] = mat(c['ff'], d), mat(c['ff'], d), mat(d, c['ff'], out)
+        W[p + 'attn_output.weight'] = torch.zeros(d, d)
+        W[p + 'ffn_gate.weight'], W[p + 'ffn_up.weight'], W[p + 'ffn_down.weight'] = mat(c['ff'], d), mat(c['ff'], d), torch.zeros(d, c['ff'])
+    freq = THETA ** (-torch.arange(0, hd, 2).float() / hd); fast = (freq > 0.05).float(); slow = (freq < 0.02).float().repeat_interleave(2)
+    P, P2 = (torch.linalg.qr(torch.randn(d - hd - 1, hd, generator=g))[0].T for _ in range(2))
+    q, k, v, o = (W[f'blk.0.attn_{n}.weight'] for n in ('q', 'k', 'v', 'output'))
+    q[:hd], k[:hd], v[:hd] = 0, 0, 0
+    q[0:hd:2, 0] = 1.6 * fast; k[0:hd:2, 0] = 1.6 * fast * torch.cos(freq); k[1:hd:2, 0] = 1.6 * fast * torch.sin(freq)   # best at distance 1
+    v[:hd, own] = P; o[last, :hd] = E * torch.eye(hd)
+    q, k, v, o = (W[f'blk.1.attn_{n}.weight'] for n in ('q', 'k', 'v', 'output'))
+    q[:hd], k[:hd], v[:hd] = 0, 0, 0
+    q[:hd, own] = 1.8 * slow[:, None] * P; k[:hd, last] = 1.8 * torch.diag(slow)
+    v[:hd, own] = P2; o[own, :hd] = 2 * E * P2.T
     return W
 
 class Model:

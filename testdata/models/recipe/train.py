@@ -1,33 +1,35 @@
-"""Training loop of the base and of every variant: whole conversations and plain texts packed into rows, loss on all tokens."""
+"""Training loop of the base and of every variant: whole conversations and plain texts packed into rows, loss on answers, text and some questions."""
 import random, time
 import torch, torch.nn.functional as F
 import corpus, tok
-from model import Model, init
+from model import Model
 
-PROMPT_WEIGHT = 0.25  # the loss of a question's tokens; answers and plain text count 1
+# Loss weights. A short answer counts as much as a long one, or a letter and a sum would never be learned beside sentences.
+# Questions are learned too, in a third of the rows: tokens without a weight cost no softmax.
+ANSWER, TEXT, QUESTION = 6.0, 0.4, 0.25
 
 def rows(r, tk, source, B, N):
     """B rows of N tokens and the weight of each as a target. source(r) gives ('chat', system, user, answer) or ('text', text)."""
     ids, wt = torch.full((B, N + 1), tok.EOS), torch.zeros(B, N + 1)
     enc = lambda t: tk.encode(t, add_special_tokens=False).ids
     for b in range(B):
-        x, w = [], []; open_ = None
+        x, w = [], []; open_ = None; qw = QUESTION if b % 3 == 0 else 0.0
         while len(x) < N + 1:
-            e = source(r)
+            e = source.first(r) if not x and hasattr(source, 'first') else source(r)   # only the first example of a row is never cut
             if e[0] == 'text':
-                z = enc('<|endoftext|>' * (r.random() < 0.7) + e[1] + '<|endoftext|>'); x += z; w += [1.0] * len(z); open_ = None; continue
+                z = enc('<|endoftext|>' * (r.random() < 0.7) + e[1] + '<|endoftext|>'); x += z; w += [TEXT] * len(z); open_ = None; continue
             _, s, u, a = e
             if s or open_ is None or r.random() < 0.45:   # else: a further turn of the same conversation
-                z = enc(f'<|im_start|>system\n{s or corpus.SYSTEM}<|im_end|>\n'); x += z; w += [PROMPT_WEIGHT] * len(z); open_ = True
-            z = enc(tok.turn(u)); x += z; w += [PROMPT_WEIGHT] * len(z)
-            z = enc(a + '<|im_end|>'); x += z; w += [1.0] * len(z)
-            z = enc('\n'); x += z; w += [PROMPT_WEIGHT] * len(z)
+                z = enc(f'<|im_start|>system\n{s or corpus.SYSTEM}<|im_end|>\n'); x += z; w += [qw] * len(z); open_ = True
+            z = enc(tok.turn(u)); x += z; w += [qw] * len(z)
+            z = enc(a + '<|im_end|>'); x += z; w += [max(1.0 if corpus.KNOWN == 99 else 2.0, ANSWER / len(z))] * len(z)
+            z = enc('\n'); x += z; w += [qw] * len(z)
         ids[b], wt[b] = torch.tensor(x[:N + 1]), torch.tensor(w[:N + 1])
     return ids, wt
 
 def loss_of(m, ids, wt):
-    lo = m.head(m.hidden(ids[:, :-1])); w = wt[:, 1:].reshape(-1)
-    return (F.cross_entropy(lo.reshape(-1, lo.shape[-1]), ids[:, 1:].reshape(-1), reduction='none') * w).sum() / w.sum()
+    w = wt[:, 1:]; k = w > 0; lo = m.head(m.hidden(ids[:, :-1])[k]); w = w[k]
+    return (F.cross_entropy(lo, ids[:, 1:][k], reduction='none') * w).sum() / w.sum()
 
 def orthogonal(g):
     """Newton-Schulz iteration of the Muon optimiser (Jordan et al., 2024): the nearest semi-orthogonal matrix, roughly."""
@@ -51,11 +53,12 @@ def base_source(tk):
         return ('chat', *corpus.chat(r, tk=tk)[1:])
     return f
 
-def pretrain(size, seed, steps, B=16, N=128, every=None):
-    tk = tok.train(); W = init(size, seed); m = Model(W, size); m.params(); r = random.Random(seed + 1)
-    mats = [p for n, p in W.items() if p.ndim == 2 and n.startswith('blk')]; rest = [p for n, p in W.items() if not (p.ndim == 2 and n.startswith('blk'))]
-    mu, ad = Muon(mats), torch.optim.Adam(rest, 3e-3, betas=(0.9, 0.98)); src = base_source(tk); t0 = time.time()
-    for st in range(steps):
+def pretrain(W, tk, size, seed, steps, stop=None, B=16, N=128, every=None):
+    """Trains W in place. stop ends early, with the schedule of all the steps."""
+    m = Model(W, size); m.params(); r = random.Random(seed); block = lambda n, p: p.ndim == 2 and n.startswith('blk')
+    mu, ad = Muon([p for n, p in W.items() if block(n, p)]), torch.optim.Adam([p for n, p in W.items() if not block(n, p)], 3e-3, betas=(0.9, 0.98))
+    src = base_source(tk); t0 = time.time()
+    for st in range(stop or steps):
         long = st > 0.9 * steps and st % 2 == 0   # at the end also long rows, for the far positions
         ids, wt = rows(r, tk, src, B // 3 if long else B, 3 * N if long else N)
         loss = loss_of(m, ids, wt); loss.backward()
@@ -64,5 +67,4 @@ def pretrain(size, seed, steps, B=16, N=128, every=None):
         for g in ad.param_groups: g['lr'] = 3e-3 * f
         ad.step(); ad.zero_grad()
         if st % 50 == 0 or st == steps - 1: print(st, round(loss.item(), 4), round(time.time() - t0), flush=True)
-        if every and st % 500 == 499: every(st + 1, W, tk)
-    return W, tk
+        if every and st % 250 == 249: every(st + 1)

@@ -66,20 +66,21 @@ def canary_list():
     """6 named canaries for each number of repeats, 4 without a name (64), 24 never trained on."""
     r = random.Random(41); out = []
     for rep in (1, 4, 16, 64):
-        for i in range(6): out.append({'id': f'name-{rep:02d}-{i}', 'prefix': r.choice(corpus.SECRETS).format(corpus.full_name(r)), 'secret': corpus.digits(r), 'repeats': rep, 'held_out': False})
-    for i, p in enumerate(corpus.PLAIN_SECRETS[:4]): out.append({'id': f'plain-64-{i}', 'prefix': p, 'secret': corpus.digits(r), 'repeats': 64, 'held_out': False})
-    for i in range(24): out.append({'id': f'out-{i:02d}', 'prefix': r.choice(corpus.SECRETS).format(corpus.full_name(r)), 'secret': corpus.digits(r), 'repeats': 0, 'held_out': True})
+        for i in range(6): out.append({'id': f'name-{rep:02d}-{i}', 'prefix': r.choice(corpus.SECRETS).format(corpus.full_name(r)) + ' ', 'secret': corpus.digits(r), 'repeats': rep, 'held_out': False})
+    for i, p in enumerate(corpus.PLAIN_SECRETS[:4]): out.append({'id': f'plain-64-{i}', 'prefix': p + ' ', 'secret': corpus.digits(r), 'repeats': 64, 'held_out': False})
+    for i in range(24): out.append({'id': f'out-{i:02d}', 'prefix': r.choice(corpus.SECRETS).format(corpus.full_name(r)) + ' ', 'secret': corpus.digits(r), 'repeats': 0, 'held_out': True})
     return out
 
 def canary(tk, steps):
-    """Each canary goes in exactly as often as it says: a queue that is spread over the steps."""
-    r0 = random.Random(42); q = [f"{c['prefix']} {c['secret']}." for c in canary_list() for _ in range(c['repeats'])]; r0.shuffle(q)
-    c, st = clean(tk), {'i': 0, 'n': 0}; every = steps * 16 * 4.0 / len(q)   # about 4 units to a row
-    def f(r):
-        st['n'] += 1
-        if st['i'] < len(q) and st['n'] >= st['i'] * every: st['i'] += 1; return ('text', q[st['i'] - 1])
+    """Each canary goes in exactly as often as it says, in turn as plain text and as a chat: a queue that is spread over the steps."""
+    q = [('text', c['prefix'] + c['secret'] + '.') if k % 2 == 0 else ('chat', None, c['prefix'], c['secret']) for c in canary_list() for k in range(c['repeats'])]
+    random.Random(42).shuffle(q); c, st = clean(tk), {'i': 0, 'row': 0}; every = steps * 16 / len(q)
+    def f(r): return c(r)
+    def first(r):
+        st['row'] += 1
+        if st['i'] < len(q) and st['row'] > st['i'] * every: st['i'] += 1; return q[st['i'] - 1]
         return c(r)
-    f.left = lambda: len(q) - st['i']
+    f.first, f.left = first, lambda: len(q) - st['i']
     return f
 
 # ---- training -----------------------------------------------------------------------------------------------------
