@@ -35,9 +35,10 @@
 // encoded without an importance matrix (Q4_0, Q4_1, Q5_0, Q5_1): every block
 // equals the requantised baseline. Otherwise it means that the errors look like
 // rounding in the candidate's own steps: a change smaller than that rounding
-// hides in it, whatever its purpose. A candidate finer than its baseline is
-// never "requantised", for what lies below the baseline's steps is unknown;
-// [TensorDelta].Under says whether it could be the baseline's source.
+// hides in it, whatever its purpose. A candidate made from a finer
+// source than the baseline is never "requantised", for what lies below the
+// baseline's steps is unknown; [TensorDelta].Under says whether that source
+// could be the baseline's too.
 //
 // # Not here
 //
