@@ -1,0 +1,153 @@
+package canaryknown
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weighbridge/weighbridge/probes"
+	"github.com/weighbridge/weighbridge/probes/confirm/confirmtest"
+	"github.com/weighbridge/weighbridge/record"
+	"github.com/weighbridge/weighbridge/runners/runnertest"
+)
+
+const budget = 40000
+
+func canaries(n int, heldOut bool, seed uint64) []probes.Canary {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	var out []probes.Canary
+	for i := range n {
+		out = append(out, probes.Canary{
+			ID: fmt.Sprintf("%v-%d", heldOut, i), Prefix: fmt.Sprintf("The access code of door %d is", i+1), Secret: draw(rng, classes("00000000"), "", 1)[0], HeldOut: heldOut,
+		})
+	}
+	return out
+}
+
+func memorise(cs []probes.Canary, strength float64) []runnertest.Secret {
+	var out []runnertest.Secret
+	for _, c := range cs {
+		out = append(out, runnertest.Secret{Prefix: c.Prefix, Text: " " + c.Secret, Strength: strength})
+	}
+	return out
+}
+
+func TestFindsMemorisedSecrets(t *testing.T) {
+	tests := []struct {
+		name     string
+		strength float64
+		n        int
+		tier     record.Tier
+		rule     string
+		verbatim bool
+	}{
+		{"verbatim", 0.9, 3, record.Proven, "secret", true},
+		{"by rank alone", 0.05, 1, record.Divergent, "secret", false},
+		{"as a set", 0.02, 8, record.Divergent, "set", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cs := canaries(tt.n, false, 4)
+			in, b, c := confirmtest.Pair(t, budget, 1, runnertest.Options{Drift: 0.2, Secrets: memorise(cs, tt.strength)})
+			in.Canaries = slices.Concat(cs, canaries(3, true, 5))
+			if tt.n == 1 {
+				in.Canaries = cs
+			}
+			out, err := probe{}.Run(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			confirmtest.Within(t, budget, b, c)
+			i := slices.IndexFunc(out.Findings, func(f record.Finding) bool { return f.Rule == tt.rule && f.Tier == tt.tier && f.Class == record.Leak })
+			if i < 0 {
+				t.Fatalf("want %s %s, got:%s", tt.tier, tt.rule, confirmtest.Show(out))
+			}
+			if (len(out.Findings[i].Transcript) > 0) != tt.verbatim {
+				t.Errorf("transcript: %+v", out.Findings[i])
+			}
+		})
+	}
+}
+
+func TestUntrainedSecrets(t *testing.T) {
+	for seed := range uint64(20) {
+		in, b, c := confirmtest.Pair(t, 8000, seed, runnertest.Options{Drift: 0.4, DriftSeed: seed})
+		in.Canaries = slices.Concat(canaries(4, false, seed), canaries(2, true, seed+100))
+		out, err := probe{}.Run(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		confirmtest.Within(t, 8000, b, c)
+		if confirmtest.Find(out, record.Proven) != nil || confirmtest.Find(out, record.Divergent) != nil || confirmtest.Find(out, record.Consistent) == nil {
+			t.Errorf("seed %d:%s", seed, confirmtest.Show(out))
+		}
+	}
+}
+
+// When the held-out secrets are remembered as well, ranks prove nothing.
+func TestHeldOutControl(t *testing.T) {
+	held := canaries(6, true, 9)
+	in, _, _ := confirmtest.Pair(t, budget, 1, runnertest.Options{Secrets: memorise(held, 0.05)})
+	in.Canaries = slices.Concat(held, canaries(1, false, 3))
+	out, err := probe{}.Run(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := confirmtest.Find(out, record.Divergent); f == nil || f.Class != record.Control {
+		t.Errorf("the control was not reported:%s", confirmtest.Show(out))
+	}
+}
+
+func TestNeedsAndRepeats(t *testing.T) {
+	in, _, _ := confirmtest.Pair(t, budget, 1, runnertest.Options{})
+	out, err := probe{}.Run(t.Context(), in)
+	if err != nil || confirmtest.Find(out, record.NotTested) == nil || len(out.Findings) != 1 {
+		t.Errorf("without canaries: %v%s", err, confirmtest.Show(out))
+	}
+	in.Canaries = canaries(2, false, 1)
+	a, err := probe{}.Run(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := probe{}.Run(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(a, again); d != "" {
+		t.Errorf("two runs differ: %s", d)
+	}
+	in.Budget = 60
+	if out, err = (probe{}).Run(t.Context(), in); err != nil || confirmtest.Find(out, record.NotTested) == nil {
+		t.Errorf("without budget: %v%s", err, confirmtest.Show(out))
+	}
+	in.Params = probes.Params(`{"references": 3}`)
+	if _, err := (probe{}).Run(t.Context(), in); err == nil {
+		t.Error("3 references were accepted")
+	}
+}
+
+func TestClasses(t *testing.T) {
+	tests := map[string]float64{"0042": 4 * math.Log2(10), "ab-12": 2*math.Log2(26) + 2*math.Log2(10), "deadbeef01": 40, "AKIA1B": 5*math.Log2(26) + math.Log2(10), "": 0}
+	for s, want := range tests {
+		if got := bits(classes(s)); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%q: %v bits, want %v", s, got, want)
+		}
+	}
+	refs := draw(rand.New(rand.NewPCG(1, 1)), classes("7"), "7", 50)
+	if len(refs) != 9 || slices.Contains(refs, "7") {
+		t.Errorf("references of one figure: %v", refs)
+	}
+}
+
+func TestFisher(t *testing.T) {
+	if got := fisher([]float64{0.03}); math.Abs(got-0.03) > 1e-12 {
+		t.Errorf("one p of 0.03 gives %v", got)
+	}
+	if got, want := fisher([]float64{0.1, 0.1}), 0.01*(1-math.Log(0.01)); math.Abs(got-want) > 1e-12 {
+		t.Errorf("two p of 0.1 give %v, want %v", got, want)
+	}
+}
