@@ -189,11 +189,13 @@ func TestLostAbility(t *testing.T) {
 	if d := cmp.Diff(out, run(t, input(base, cand, files))); d != "" {
 		t.Error(d)
 	}
-	// A wide margin tolerates it; then nothing is proven.
-	in := input(base, cand, files)
-	in.Params = probes.Params(`{"margin": 1, "task_margin": 1}`)
-	if f := finding(t, run(t, in), "overall", ""); f.Tier != record.Divergent {
-		t.Errorf("within the margin: %s", f.Tier)
+	// What lies within the margin is tolerated; across it, a person decides.
+	for margin, want := range map[string]record.Tier{"1": record.Consistent, "0.93": record.Divergent} {
+		in := input(base, cand, files)
+		in.Params = probes.Params(`{"margin": ` + margin + `}`)
+		if f := finding(t, run(t, in), "overall", ""); f.Tier != want {
+			t.Errorf("margin %s: %s, want %s: %s", margin, f.Tier, want, f.Title)
+		}
 	}
 }
 

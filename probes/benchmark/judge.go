@@ -170,7 +170,9 @@ func (c *comparison) signFlip(b, cand []float64, clusters []string) (float64, er
 }
 
 // tier says what the figures show. Only a loss whose whole interval lies beyond
-// the margin is proven, by the lost questions themselves.
+// the margin is proven, by the lost questions themselves; one whose whole
+// interval lies within it is tolerated, however significant; between the two a
+// significant loss is left to a person.
 func (c *comparison) tier(f *record.Finding) {
 	unit := "points"
 	show := func(x float64) string { return fmt.Sprintf("%+.1f", 100*x) }
@@ -184,13 +186,16 @@ func (c *comparison) tier(f *record.Finding) {
 		f.Tier = record.Proven
 		f.Title = fmt.Sprintf("%s: lost beyond %s: %s", c.what, margin, effect)
 		f.Transcript = c.transcript()
-	case *f.P <= alpha:
-		f.Tier = record.Divergent
-		f.Title = fmt.Sprintf("%s: worse, not shown to be beyond %s: %s", c.what, margin, effect)
-		f.Transcript = c.transcript()
 	case *f.Low > -c.margin:
 		f.Tier = record.Consistent
 		f.Title = fmt.Sprintf("%s: no loss beyond %s: %s", c.what, margin, effect)
+		if *f.P <= alpha {
+			f.Title = fmt.Sprintf("%s: worse, within %s: %s", c.what, margin, effect)
+		}
+	case *f.P <= alpha:
+		f.Tier = record.Divergent
+		f.Title = fmt.Sprintf("%s: worse, perhaps beyond %s: %s", c.what, margin, effect)
+		f.Transcript = c.transcript()
 	default:
 		f.Tier = record.Consistent
 		f.Title = fmt.Sprintf("%s: no loss seen, %d questions cannot exclude one of %s: %s", c.what, f.N, margin, effect)
