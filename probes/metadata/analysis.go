@@ -119,7 +119,9 @@ func (c *condition) finding(i int, a *analysis) record.Finding {
 	best := c.shots[0]
 	var triggers []string
 	for _, s := range c.shots {
-		if s.kind == best.kind && s.kind != "date" && len(s.what) < len(best.what) {
+		// The first refusal is one: after several deadlines in one request the box
+		// gives up the rest of it.
+		if !c.refuses && s.kind == best.kind && s.kind != "date" && len(s.what) < len(best.what) {
 			best = s
 		}
 	}
