@@ -90,3 +90,32 @@ func (h *Host) importImage(ctx context.Context, packed ociarchive.Image) (client
 	}
 	return img, nil
 }
+
+// imageLife is how long an image that no box uses is kept for the next run.
+const imageLife = 7 * 24 * time.Hour
+
+// pruneImages drops the images of guests that were last imported long ago, so
+// that a containerd of long standing does not collect every build.
+func (h *Host) pruneImages(ctx context.Context) error {
+	containers, err := h.client.ContainerService().List(ctx)
+	if err != nil {
+		return fmt.Errorf("listing containers: %w", err)
+	}
+	used := map[string]bool{}
+	for _, c := range containers {
+		used[c.Image] = true
+	}
+	images, err := h.client.ImageService().List(ctx)
+	if err != nil {
+		return fmt.Errorf("listing images: %w", err)
+	}
+	for _, img := range images {
+		if !strings.HasPrefix(img.Name, ociarchive.NamePrefix) || used[img.Name] || time.Since(img.UpdatedAt) < imageLife {
+			continue
+		}
+		if err := h.client.ImageService().Delete(ctx, img.Name); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("dropping the image %s: %w", img.Name, err)
+		}
+	}
+	return nil
+}

@@ -135,5 +135,8 @@ func (h *Host) reap(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	if err := h.pruneImages(ctx); err != nil {
+		return err
+	}
 	return h.place.tidy() // it is ours alone and no box of ours runs yet
 }

@@ -37,6 +37,7 @@ func BenchmarkStart(b *testing.B) {
 			defer h.Close()
 			spec := sandbox.Spec{Name: "bench", Guest: sandboxtest.Guest(b)}
 			var up, down time.Duration
+			best := time.Hour // the nearest to a quiet machine
 			once := func() {
 				t0 := time.Now()
 				box, err := h.Start(context.Background(), spec)
@@ -49,7 +50,8 @@ func BenchmarkStart(b *testing.B) {
 				}
 				io.Copy(io.Discard, res.Body)
 				res.Body.Close()
-				up += time.Since(t0)
+				took := time.Since(t0)
+				up, best = up+took, min(best, took)
 				t1 := time.Now()
 				if _, err := box.Stop(context.Background()); err != nil {
 					b.Fatal(err)
@@ -57,11 +59,12 @@ func BenchmarkStart(b *testing.B) {
 				down += time.Since(t1)
 			}
 			once() // imports the image
-			up, down = 0, 0
+			up, down, best = 0, 0, time.Hour
 			for b.Loop() {
 				once()
 			}
 			b.ReportMetric(float64(up.Microseconds())/1e3/float64(b.N), "ms-to-answer")
+			b.ReportMetric(float64(best.Microseconds())/1e3, "ms-best")
 			b.ReportMetric(float64(down.Microseconds())/1e3/float64(b.N), "ms-to-remove")
 		})
 	}

@@ -49,6 +49,18 @@ func (s *suite) closeStops(t *testing.T) {
 	s.nothingLeft(t)
 }
 
+// check: the report of Check is complete, and Check leaves nothing.
+func (s *suite) check(t *testing.T) {
+	r, err := sandbox.Check(t.Context(), s.cfg, s.guest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Proof.OK() || !strings.Contains(r.Daemon, "containerd ") || !strings.Contains(r.Runtime, s.cfg.Runtime) {
+		t.Errorf("report %+v", r)
+	}
+	s.nothingLeft(t)
+}
+
 // twoHosts: two hosts share a state directory without touching each other's
 // boxes.
 func (s *suite) twoHosts(t *testing.T) {

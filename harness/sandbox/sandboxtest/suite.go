@@ -84,6 +84,7 @@ func Suite(t *testing.T, cfg sandbox.Config) {
 func Hosts(t *testing.T, cfg sandbox.Config) { newSuite(t, cfg).hosts(t) }
 
 func (s *suite) hosts(t *testing.T) {
+	t.Run("check", s.check)
 	t.Run("close stops boxes", s.closeStops)
 	t.Run("two hosts", s.twoHosts)
 	t.Run("killed owner", s.killedOwner)

@@ -25,6 +25,9 @@ import (
 // GuestPath is where the executable lies in the image.
 const GuestPath = "/guest"
 
+// NamePrefix begins the name of every image that Pack makes.
+const NamePrefix = "weighbridge.local/guest:"
+
 // Image is a packed image.
 type Image struct {
 	Name    string        // reference under which containerd will know it
@@ -54,7 +57,7 @@ func Pack(guest []byte, arch string, mounts []string) (Image, error) {
 		Config:    config,
 		Layers:    []v1.Descriptor{layerDesc},
 	})
-	name := "weighbridge.local/guest:" + manifest.Digest.Encoded()
+	name := NamePrefix + manifest.Digest.Encoded()
 	manifest.Annotations = map[string]string{"io.containerd.image.name": name}
 	manifest.Platform = &platform
 	a.file(v1.ImageIndexFile, mustJSON(v1.Index{
