@@ -46,15 +46,19 @@ func axisOf(fs []*record.Finding) axis {
 			}
 		}
 	}
-	if a.lo == a.hi {
+	if a.hi/2-a.lo/2 < 1e-300 {
 		a.hi = a.lo + 1
 	}
 	return a
 }
 
 func (a axis) x(v float64) float64 {
+	if math.IsNaN(v) {
+		v = 0
+	}
 	v = max(a.lo, min(a.hi, v))
-	return forestPad + (forestWidth-2*forestPad)*(v/2-a.lo/2)/(a.hi/2-a.lo/2)
+	// Halves, because the axis may be as long as a float64 is.
+	return forestPad + (forestWidth-2*forestPad)*((v/2-a.lo/2)/(a.hi/2-a.lo/2))
 }
 
 // forest draws one finding: the margin as a band around zero, the smallest

@@ -12,7 +12,7 @@ import (
 func Headline(o record.Outcome) string {
 	switch o {
 	case record.Approve:
-		return "Every required check has positive evidence."
+		return "What the policy asks for is shown."
 	case record.Reject:
 		return "Do not run these weights."
 	case record.Escalate:
