@@ -56,6 +56,9 @@ func (p *Policy) Decide(run *record.Run) record.Verdict {
 			break
 		}
 	}
+	if v.Outcome != record.Approve { // what would have approved is no reason for anything else
+		v.Reasons = slices.DeleteFunc(v.Reasons, func(r record.Reason) bool { return r.Outcome == record.Approve })
+	}
 	if len(v.Reasons) == 0 {
 		v.Reasons = []record.Reason{{Rule: "none", Outcome: record.Escalate, Message: "no rule of the policy speaks for this run"}}
 	}
