@@ -15,10 +15,10 @@ type CheckReport struct {
 	Proof   proof.Report
 }
 
-// Check opens a host, starts one box of the given guest without any files, and
-// reports its proof. A box that is not sealed is not an error here: look at
+// Check opens a host, starts one box of the given guest and its arguments, but
+// without any files, and reports its proof. A box that is not sealed is not an error here: look at
 // Proof.OK.
-func Check(ctx context.Context, cfg Config, guest string) (r CheckReport, err error) {
+func Check(ctx context.Context, cfg Config, guest string, args ...string) (r CheckReport, err error) {
 	h, err := Open(ctx, cfg)
 	if err != nil {
 		return r, err
@@ -30,7 +30,7 @@ func Check(ctx context.Context, cfg Config, guest string) (r CheckReport, err er
 	if r.Runtime, err = h.run.version(ctx); err != nil {
 		return r, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	b, err := h.Start(ctx, Spec{Name: "check", Guest: guest})
+	b, err := h.Start(ctx, Spec{Name: "check", Guest: guest, Args: args})
 	var unsealed *ProofError
 	if errors.As(err, &unsealed) {
 		r.Proof = unsealed.Report

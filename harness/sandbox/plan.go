@@ -165,7 +165,7 @@ func Plan(s Spec, w Where) (*specs.Spec, error) {
 				CPU:     &specs.LinuxCPU{Quota: &quota, Period: &period},
 				Pids:    &specs.LinuxPids{Limit: &pids},
 			},
-			Seccomp: strictSeccomp(),
+			Seccomp: strictSeccomp(w.Runtime),
 			MaskedPaths: []string{
 				"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/kmsg",
 				"/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",

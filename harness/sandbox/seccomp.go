@@ -1,7 +1,7 @@
 package sandbox
 
 import (
-	"runtime"
+	goruntime "runtime"
 	"slices"
 
 	"github.com/containerd/containerd/v2/contrib/seccomp"
@@ -30,10 +30,23 @@ var notInABox = []string{
 // Only the native architecture is named. libseccomp turns every socket rule
 // into one for the 32-bit socketcall too, whose arguments no filter can see
 // (containerd#13327); without the architecture such a call kills the caller.
-func strictSeccomp() *specs.LinuxSeccomp {
+//
+// clone3 hides its flags in memory, so it must look like a call that does not
+// exist: only on ENOSYS do C libraries fall back to clone, and without that a
+// guest with C threads dies at its first one.
+func strictSeccomp(runtime string) *specs.LinuxSeccomp {
 	p := seccomp.DefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}}})
 	var rules []specs.LinuxSyscall
+	noSuchCall := specs.LinuxSyscall{Names: []string{"clone3"}, Action: specs.ActErrno, ErrnoRet: new(uint(unix.ENOSYS))}
+	if runtime == Runsc {
+		// gVisor returns EPERM for ActErrno whatever ErrnoRet says. A call to be
+		// traced gives ENOSYS where no tracer can be, as on Linux (seccomp(2)).
+		noSuchCall = specs.LinuxSyscall{Names: []string{"clone3"}, Action: specs.ActTrace}
+	}
 	for _, r := range p.Syscalls {
+		if slices.Contains(r.Names, "clone3") {
+			continue // noSuchCall is the one rule for it
+		}
 		if r.Action == specs.ActAllow {
 			r.Names = slices.DeleteFunc(slices.Clone(r.Names), func(n string) bool { return slices.Contains(notInABox, n) })
 		}
@@ -41,14 +54,14 @@ func strictSeccomp() *specs.LinuxSeccomp {
 			rules = append(rules, r)
 		}
 	}
-	rules = append(rules, specs.LinuxSyscall{
+	rules = append(rules, noSuchCall, specs.LinuxSyscall{
 		Names:  []string{"socket"},
 		Action: specs.ActAllow,
 		Args:   []specs.LinuxSeccompArg{{Index: 0, Value: unix.AF_UNIX, Op: specs.OpEqualTo}},
 	})
 	return &specs.LinuxSeccomp{
 		DefaultAction: specs.ActErrno,
-		Architectures: []specs.Arch{nativeArch[runtime.GOARCH]},
+		Architectures: []specs.Arch{nativeArch[goruntime.GOARCH]},
 		Syscalls:      rules,
 	}
 }

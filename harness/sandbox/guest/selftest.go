@@ -86,6 +86,7 @@ func (o *observations) calls() {
 	}{
 		{"call/add_key", unix.SYS_ADD_KEY, nil},
 		{"call/bpf", unix.SYS_BPF, nil},
+		{"call/clone3", unix.SYS_CLONE3, nil},
 		{"call/fanotify_init", unix.SYS_FANOTIFY_INIT, nil},
 		{"call/finit_module", unix.SYS_FINIT_MODULE, []uintptr{bad}},
 		{"call/fsopen", unix.SYS_FSOPEN, nil},
