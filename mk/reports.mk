@@ -1,0 +1,15 @@
+# What the tests of the report file need: DuckDB and pandas, as readers that are
+# not ours, in a virtual environment of their own.
+#
+#   make build/venv
+#
+# Debian leaves ensurepip out of python3; python3-venv brings it.
+
+build/venv: mk/reports-requirements.txt
+	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get install -y --no-install-recommends python3 python3-venv >/dev/null \
+		|| { apt-get update >/dev/null && apt-get install -y --no-install-recommends python3 python3-venv >/dev/null; }; }
+	@rm -rf $@.new
+	python3 -m venv $@.new
+	$@.new/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -r $<
+	@rm -rf $@ && mv $@.new $@
+	@touch $@
