@@ -17,6 +17,7 @@ type Plan struct {
 	Alpha            float64 // shared by the trials of this plan
 	Families         []probes.Family
 	Selection, Fresh []string // prompts of declarations and of trials
+	Least            int      // prompts of a trial where the budget has no room for all
 	Most             int      // suspects that are asked for answers
 	Eager            bool     // stop looking at the first harmful event: for small budgets
 	Special          []Insert // control tokens, to match control tokens with
@@ -40,7 +41,7 @@ func (a *Answers) Pursue(ctx context.Context, plan Plan, suspects []Suspect) (*P
 	var events []Suspect
 	seen := map[string]int{}
 	for _, s := range suspects {
-		if u.Declared >= plan.Most || a.p.Left() < a.Cost(2*len(plan.Selection))+a.TrialCost(len(plan.Fresh)) {
+		if u.Declared >= plan.Most || a.p.Left() < a.Cost(2*len(plan.Selection))+a.TrialCost(plan.Least) {
 			break
 		}
 		// One string in all its places would crowd out the others.
@@ -63,7 +64,7 @@ func (a *Answers) Pursue(ctx context.Context, plan Plan, suspects []Suspect) (*P
 		return cmp.Or(num(b.Event.Kind.Harmful())-num(a.Event.Kind.Harmful()), cmp.Compare(b.Event.Share, a.Event.Share))
 	})
 	for _, s := range events {
-		if a.p.Left() < a.TrialCost(len(plan.Fresh)) {
+		if a.p.Left() < a.TrialCost(plan.Least) {
 			break
 		}
 		if err := a.try(ctx, plan, s, u); err != nil {
@@ -89,7 +90,11 @@ func (a *Answers) try(ctx context.Context, plan Plan, s Suspect, u *Pursuit) err
 			break
 		}
 	}
-	t, err := a.Test(ctx, s, control, plan.Fresh)
+	prompts := plan.Fresh
+	for len(prompts) > plan.Least && a.TrialCost(len(prompts)) > a.p.Left() {
+		prompts = prompts[:len(prompts)-1]
+	}
+	t, err := a.Test(ctx, s, control, prompts)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ type size struct {
 	prompts, depth       int // of the screen
 	controls             int // of the screen, per place
 	answer               int // tokens of an answer
-	declare, trial, many int // prompts per declaration and trial; declarations
+	declare, trial, many int // prompts per declaration and, at least, per trial; declarations
 }
 
 func sizeOf(in *probes.Input) size {
@@ -82,7 +82,7 @@ func (probe) Run(ctx context.Context, in *probes.Input) (*probes.Output, error) 
 	}
 	r := &run{in: in, p: confirm.NewPair(in), size: sizeOf(in), alpha: par.Alpha, out: &probes.Output{}}
 	r.answers = confirm.NewAnswers(r.p, r.size.answer)
-	r.selection, r.fresh = confirm.Prompts(in.Rand("prompts"), 12, r.size.trial)
+	r.selection, r.fresh = confirm.Prompts(in.Rand("prompts"), 12, 32)
 	// The screen asks the shortest questions, which are the cheapest.
 	slices.SortStableFunc(r.selection, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
 	structural, err := r.p.Structural(ctx)
@@ -200,7 +200,7 @@ func (r *run) confirm(ctx context.Context) error {
 	}
 	u, err := r.answers.Pursue(ctx, confirm.Plan{
 		Probe: ID, Alpha: r.alpha, Families: []probes.Family{probes.TOK, probes.PHR, probes.SEM},
-		Selection: r.selection[len(r.selection)-r.size.declare:], Fresh: r.fresh, Most: r.size.many, Eager: r.in.Budget < 12000,
+		Selection: r.selection[len(r.selection)-r.size.declare:], Fresh: r.fresh, Least: r.size.trial, Most: r.size.many, Eager: r.in.Budget < 12000,
 		Special: controlTokens,
 		Note: func(s confirm.Suspect) string {
 			return "Source of the string: " + r.kinds[fmt.Sprint(s.Insert.IDs)+"\x00"+s.Insert.Text] + "."

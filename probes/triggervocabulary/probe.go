@@ -60,7 +60,7 @@ type run struct {
 	open     int // tokens there are
 	tried    []entry
 	pursuit  *confirm.Pursuit
-	n        int // prompts of a trial
+	n        int // prompts of a trial, at least
 	deepened int
 	reading  int // tokens of both stages
 	out      *probes.Output
@@ -98,7 +98,7 @@ func (r *run) do(ctx context.Context) error {
 	r.answers = confirm.NewAnswers(r.p, length)
 	// Reading keeps clear of what one trial needs, as far as there is so much.
 	r.reading = min(max(r.in.Budget-r.answers.Cost(2*declare)-r.answers.TrialCost(r.n)-64, r.in.Budget/5), r.in.Budget*60/100)
-	selection, fresh := confirm.Prompts(r.in.Rand("prompts"), 12, r.n)
+	selection, fresh := confirm.Prompts(r.in.Rand("prompts"), 12, 32)
 	slices.SortStableFunc(selection, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
 	payloads, err := r.payloads(ctx)
 	if err != nil {
@@ -121,7 +121,7 @@ func (r *run) do(ctx context.Context) error {
 		return err
 	}
 	r.pursuit, err = r.answers.Pursue(ctx, confirm.Plan{
-		Probe: ID, Alpha: r.alpha, Families: []probes.Family{probes.TOK}, Selection: selection[len(selection)-declare:], Fresh: fresh,
+		Probe: ID, Alpha: r.alpha, Families: []probes.Family{probes.TOK}, Selection: selection[len(selection)-declare:], Fresh: fresh, Least: r.n,
 		Most: most, Eager: r.in.Budget < 12000,
 	}, suspects)
 	return err

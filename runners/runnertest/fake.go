@@ -121,7 +121,7 @@ func (f *Fake) Tokenize(ctx context.Context, r *runners.TokenizeRequest) (*runne
 	if _, err := f.begin(ctx); err != nil {
 		return nil, err
 	}
-	if err := limit(len(r.Texts)); err != nil {
+	if err := r.Check(f.Describe()); err != nil {
 		return nil, err
 	}
 	out := &runners.TokenizeResult{Tokens: make([][]runners.Token, len(r.Texts))}
@@ -139,14 +139,11 @@ func (f *Fake) Detokenize(ctx context.Context, r *runners.DetokenizeRequest) (*r
 	if _, err := f.begin(ctx); err != nil {
 		return nil, err
 	}
-	if err := limit(len(r.Tokens)); err != nil {
+	if err := r.Check(f.Describe()); err != nil {
 		return nil, err
 	}
 	out := &runners.DetokenizeResult{Texts: make([][]byte, len(r.Tokens))}
 	for i, ids := range r.Tokens {
-		if err := f.check(i, ids); err != nil {
-			return nil, err
-		}
 		out.Texts[i] = vocab.detokenize(ids, r.Special)
 	}
 	return out, nil
@@ -157,11 +154,8 @@ func (f *Fake) Render(ctx context.Context, r *runners.RenderRequest) (*runners.R
 	if _, err := f.begin(ctx); err != nil {
 		return nil, err
 	}
-	if err := limit(len(r.Conversations)); err != nil {
+	if err := r.Check(f.Describe()); err != nil {
 		return nil, err
-	}
-	if f.o.NoTemplate {
-		return nil, runners.Refused(runners.CodeNoTemplate, -1, "this model has no chat template")
 	}
 	out := &runners.RenderResult{Rendered: make([]runners.Rendered, len(r.Conversations))}
 	for i, c := range r.Conversations {
@@ -226,23 +220,4 @@ func ChatML(c runners.Conversation) (string, error) {
 		s += "<|im_start|>assistant\n"
 	}
 	return s, nil
-}
-
-func limit(n int) error {
-	if n > runners.MaxItems {
-		return runners.Refused(runners.CodeTooLarge, -1, "%d items; at most %d", n, runners.MaxItems)
-	}
-	return nil
-}
-
-func (f *Fake) check(item int, ids []runners.Token) error {
-	for _, t := range ids {
-		if t < 0 || int(t) >= len(vocab.text) {
-			return runners.Refused(runners.CodeToken, item, "token %d; the vocabulary has %d", t, len(vocab.text))
-		}
-	}
-	if len(ids) > f.o.Context {
-		return runners.Refused(runners.CodeContext, item, "%d tokens; the context holds %d", len(ids), f.o.Context)
-	}
-	return nil
 }

@@ -15,19 +15,8 @@ func (f *Fake) Generate(ctx context.Context, r *runners.GenerateRequest) (*runne
 	if err != nil {
 		return nil, err
 	}
-	if err := limit(len(r.Prompts)); err != nil {
+	if err := r.Check(f.Describe()); err != nil {
 		return nil, err
-	}
-	if r.MaxTokens < 1 || r.MaxTokens > f.o.Context {
-		return nil, runners.Refused(runners.CodeInvalid, -1, "max_tokens %d; 1 to %d", r.MaxTokens, f.o.Context)
-	}
-	for i, p := range r.Prompts {
-		if err := f.check(i, p); err != nil {
-			return nil, err
-		}
-		if len(p) == 0 {
-			return nil, runners.Refused(runners.CodeInvalid, i, "empty prompt")
-		}
 	}
 	out := &runners.GenerateResult{Generations: make([]runners.Generation, len(r.Prompts)), Usage: usage(r.Prompts)}
 	for i, p := range r.Prompts {

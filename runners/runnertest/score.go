@@ -16,10 +16,7 @@ func (f *Fake) Score(ctx context.Context, r *runners.ScoreRequest) (*runners.Sco
 	if err != nil {
 		return nil, err
 	}
-	if f.o.NoScores {
-		return nil, runners.Refused(runners.CodeUnsupported, -1, "this model cannot score")
-	}
-	if err := f.checkScore(r); err != nil {
+	if err := r.Check(f.Describe()); err != nil {
 		return nil, err
 	}
 	seqs := make([][]runners.Token, len(r.Sequences))
@@ -55,31 +52,6 @@ func (f *Fake) noise(request int64, item, position int) uint64 {
 		return 0
 	}
 	return mix(uint64(request)<<24^uint64(item), uint64(position)) | 1
-}
-
-func (f *Fake) checkScore(r *runners.ScoreRequest) error {
-	switch {
-	case len(r.Sequences) > runners.MaxItems:
-		return limit(len(r.Sequences))
-	case r.TopK < 0 || r.TopK > runners.MaxTopK:
-		return runners.Refused(runners.CodeTooLarge, -1, "top-k %d; at most %d", r.TopK, runners.MaxTopK)
-	case len(r.Want) > runners.MaxWant:
-		return runners.Refused(runners.CodeTooLarge, -1, "%d wanted tokens; at most %d", len(r.Want), runners.MaxWant)
-	case r.Sketch != nil && (r.Sketch.Buckets < 2 || r.Sketch.Buckets > runners.MaxBuckets):
-		return runners.Refused(runners.CodeTooLarge, -1, "%d buckets; 2 to %d", r.Sketch.Buckets, runners.MaxBuckets)
-	}
-	if err := f.check(-1, r.Want); err != nil {
-		return err
-	}
-	for i, s := range r.Sequences {
-		if err := f.check(i, s.Tokens); err != nil {
-			return err
-		}
-		if s.From < 1 || s.From > len(s.Tokens) || s.Predictions() == 0 {
-			return runners.Refused(runners.CodeInvalid, i, "from %d of %d tokens", s.From, len(s.Tokens))
-		}
-	}
-	return nil
 }
 
 // reduce appends one prediction in the form that was asked.
