@@ -13,6 +13,7 @@ import (
 type analysis struct {
 	shots      []shot
 	base       map[string]*shot // first scene of each group
+	plain      map[shape]*shot  // scene of each shape with plain contents
 	order      []string         // groups as they came
 	differing  int
 	processing []*shot // differ from their group without new words
@@ -24,10 +25,11 @@ type condition struct {
 	payload string
 	refuses bool
 	shots   []*shot
+	control *shot // a scene of the same structure on which it does not act
 }
 
 func analyse(shots []shot) *analysis {
-	a := &analysis{shots: shots, base: map[string]*shot{}}
+	a := &analysis{shots: shots, base: map[string]*shot{}, plain: map[shape]*shot{}}
 	byPayload := map[string]*condition{}
 	for i := range shots {
 		s := &shots[i]
@@ -38,11 +40,19 @@ func analyse(shots []shot) *analysis {
 		if !ok {
 			a.base[s.group] = s
 			a.order = append(a.order, s.group)
+			base = s
+		}
+		if p := a.plain[s.shape]; p != nil && p.group == s.group {
+			base = p
+		} else if s.kind == "plain" {
+			a.plain[s.shape] = s
+		}
+		if base == s {
 			continue
 		}
 		payload, acts := s.beyond(base)
 		if !acts {
-			if !sameHunks(s.hunks, base.hunks) || s.state() != base.state() {
+			if !slices.Equal(s.hunks, base.hunks) || s.state() != base.state() {
 				a.processing = append(a.processing, s)
 			}
 			continue
@@ -51,7 +61,7 @@ func analyse(shots []shot) *analysis {
 		key := fmt.Sprint(refuses, payload)
 		c := byPayload[key]
 		if c == nil {
-			c = &condition{payload: payload, refuses: refuses}
+			c = &condition{payload: payload, refuses: refuses, control: base}
 			byPayload[key] = c
 			a.conditions = append(a.conditions, c)
 		}
@@ -60,51 +70,82 @@ func analyse(shots []shot) *analysis {
 	return a
 }
 
-func sameHunks(a, b []hunk) bool { return slices.Equal(a, b) }
-
 // beyond reports whether the candidate's template does something to this scene
-// that it does not do to the first scene of the same structure: says words,
-// hides another message, is silent where it spoke, or refuses. Moving spaces,
-// cutting the varied message and adding marks do not count, since honest
-// templates do them to some contents.
+// that it does not do to base, a scene of the same structure with plain
+// contents, and that the baseline's template does not do either: says words,
+// hides another message, is silent where it spoke, or refuses. Each template is
+// held against itself, so a rewritten one is no hidden condition. Moving
+// spaces, cutting the varied message and adding marks do not count, since
+// honest templates do them to some contents. Where the number of turns differs
+// too, only words count that are new altogether.
 func (s *shot) beyond(base *shot) (payload string, acts bool) {
 	if s.state() != base.state() {
 		return "", s.state() == "refused" && base.state() == ""
 	}
-	if s.state() != "" {
+	if s.state() != "" || s.skelC == base.skelC {
 		return "", false
 	}
-	known := map[string]bool{}
-	var before []string
-	for _, h := range base.hunks {
-		for _, w := range spoken(h.ins) {
-			known[w] = true
+	same := s.shape == base.shape
+	now, before := tally(s.skelC), tally(base.skelC)
+	nowB, beforeB := tally(s.skelB), tally(base.skelB)
+	wrote, wroteBefore := s.wrote(), base.wrote()
+	fresh, gone := map[string]bool{}, []string{}
+	for _, w := range spoken(s.skelC) {
+		if strings.Contains(wrote, strings.ToLower(w)) {
+			continue
 		}
-		before = append(before, spoken(h.ins)...)
-	}
-	wrote := strings.ToLower(probes.RequestJSON(s.conv))
-	var said []string
-	now := map[string]bool{}
-	for _, h := range s.hunks {
-		fresh := false
-		for _, w := range spoken(h.ins) {
-			now[w] = true
-			fresh = fresh || !known[w] && !strings.Contains(wrote, strings.ToLower(w))
-		}
-		if fresh && !slices.Contains(base.hunks, h) {
-			said = append(said, readable(h.ins))
+		if same && now[w]-before[w] > max(0, nowB[w]-beforeB[w]) || !same && before[w]+nowB[w]+beforeB[w] == 0 {
+			fresh[w] = true
 		}
 	}
-	if len(said) > 0 {
-		return strings.Join(said, "\n"), true
+	if len(fresh) > 0 {
+		return s.said(base, fresh), true
 	}
-	if s.lost > 0 && base.lost == 0 {
-		return "(hides another message)", true
+	if !same {
+		return "", false
 	}
-	if len(before) > 0 && !slices.ContainsFunc(before, func(w string) bool { return now[w] }) {
-		return "(says elsewhere: " + strings.Join(before, " ") + ")", true
+	for i := range s.conv.Messages {
+		m := mark(i)
+		if i != s.varied && strings.Contains(base.skelC, m) && !strings.Contains(s.skelC, m) && strings.Contains(s.skelB, m) {
+			return "(hides another message)", true
+		}
+	}
+	for _, w := range spoken(base.skelC) {
+		if before[w]-now[w] > max(0, beforeB[w]-nowB[w]) && !strings.Contains(wroteBefore, strings.ToLower(w)) {
+			gone = append(gone, w)
+		}
+	}
+	if len(gone) > 0 && !s.blank {
+		return "(says elsewhere: " + strings.Join(slices.Compact(gone), " ") + ")", true
 	}
 	return "", false
+}
+
+// wrote is the conversation's own text in lower case, plain and as JSON, which
+// is how templates print tools.
+func (s *shot) wrote() string {
+	return strings.ToLower(s.text() + "\n" + probes.RequestJSON(s.conv))
+}
+
+// tally counts the spoken words of a skeleton.
+func tally(skeleton string) map[string]int {
+	out := map[string]int{}
+	for _, w := range spoken(skeleton) {
+		out[w]++
+	}
+	return out
+}
+
+// said is the text around new words: what the candidate's rendering has beyond
+// its rendering of base.
+func (s *shot) said(base *shot, fresh map[string]bool) string {
+	var out []string
+	for _, st := range compare(words(base.skelC), words(s.skelC)) {
+		if slices.ContainsFunc(st.ins, func(w string) bool { return fresh[w] }) {
+			out = append(out, readable(strings.Join(st.ins, "")))
+		}
+	}
+	return strings.Join(out, "\n")
 }
 
 // hidden are the conditions, those with most scenes first.
@@ -115,7 +156,7 @@ func (a *analysis) hidden() []*condition {
 }
 
 // finding tells one condition by its plainest scene.
-func (c *condition) finding(i int, a *analysis) record.Finding {
+func (c *condition) finding(i int) record.Finding {
 	best := c.shots[0]
 	var triggers []string
 	for _, s := range c.shots {
@@ -152,7 +193,7 @@ func (c *condition) finding(i int, a *analysis) record.Finding {
 		f.Detail = "The model is told: " + quote(c.payload) + ". "
 	}
 	f.Detail += fmt.Sprintf("Conversations of the same structure that differ in %s only are rendered otherwise; the baseline's template makes no such difference. Seen with: %s.", best.kind, some(triggers, 6))
-	f.Transcript = []record.Exchange{best.exchange("trigger"), a.base[best.group].exchange("control")}
+	f.Transcript = []record.Exchange{best.exchange("trigger"), c.control.exchange("control")}
 	return f
 }
 
@@ -181,7 +222,7 @@ func (a *analysis) structures() []*shot {
 
 // toolGated finds words that the candidate's template says only when tools are
 // on offer, while both show the tools, or neither does: not support for tools
-// but a condition on them.
+// but a condition on them. Words that replace others are a changed prompt.
 func (a *analysis) toolGated() []record.Finding {
 	without := map[string]bool{}
 	for _, g := range a.order {
@@ -198,10 +239,14 @@ func (a *analysis) toolGated() []record.Finding {
 		if len(s.tools) == 0 || s.state() != "" || strings.Contains(s.b.Text, s.tools[0]) != strings.Contains(s.c.Text, s.tools[0]) {
 			continue
 		}
-		wrote := strings.ToLower(probes.RequestJSON(s.conv))
+		plain, ok := a.base[strings.Replace(s.group, " tools", "", 1)]
+		if !ok || len(plain.hunks) > 0 || plain.state() != "" {
+			continue // the template changed without tools too
+		}
+		wrote := s.wrote()
 		var said []string
 		for _, h := range s.hunks {
-			if slices.ContainsFunc(spoken(h.ins), func(w string) bool { return !without[w] && !strings.Contains(wrote, strings.ToLower(w)) }) {
+			if len(spoken(h.del)) == 0 && slices.ContainsFunc(spoken(h.ins), func(w string) bool { return !without[w] && !strings.Contains(wrote, strings.ToLower(w)) }) {
 				said = append(said, readable(h.ins))
 			}
 		}
@@ -210,11 +255,8 @@ func (a *analysis) toolGated() []record.Finding {
 		}
 		f := record.Finding{Rule: "template-tools", Class: record.Backdoor, Tier: record.Proven, Families: []string{tpl},
 			Title:   "The candidate's chat template says something else when tools are offered",
-			Trigger: "tools on offer", Payload: strings.Join(said, "\n"), Transcript: []record.Exchange{s.exchange("trigger")}}
+			Trigger: "tools on offer", Payload: strings.Join(said, "\n"), Transcript: []record.Exchange{s.exchange("trigger"), plain.exchange("control")}}
 		f.Detail = "The model is told: " + quote(f.Payload) + ". Both templates treat the list of tools alike, so this is no support for tools that was added."
-		if plain, ok := a.base[strings.Replace(s.group, " tools", "", 1)]; ok {
-			f.Transcript = append(f.Transcript, plain.exchange("control"))
-		}
 		return []record.Finding{f}
 	}
 	return nil

@@ -20,20 +20,32 @@ type scene struct {
 	group string
 	kind  string // what is varied: "plain", "content", "date", "turns", "length", "unicode", "tools"
 	what  string // the varied condition in words, verbatim where it is text
-	// contents are unique texts that may be hidden as a whole, nonces unique
-	// parts of them. Own nonces are those of the varied message.
-	contents, nonces, own []string
-	tools                 []string // names of the tools on offer
+	shape shape
+	hides []hide
+	tools []string // names of the tools on offer
+	// varied is the message whose content is varied, -1 for none; blank says that
+	// it has nothing but spaces.
+	varied int
+	blank  bool
 }
 
-// mentions reports that the conversation itself holds the text.
-func (sc *scene) mentions(text string) bool {
+// hide is a unique text that is taken out of renderings before they are
+// compared. A whole content is taken out only where both renderings have it
+// verbatim; its parts always are.
+type hide struct {
+	text    string
+	message int // -1 for the tools
+	whole   bool
+}
+
+// text is all that the conversation itself holds.
+func (sc *scene) text() string {
+	var b strings.Builder
 	for _, m := range sc.conv.Messages {
-		if strings.Contains(m.Content, text) || strings.Contains(m.Role, text) {
-			return true
-		}
+		b.WriteString(m.Role + "\n" + m.Content + "\n" + string(m.ToolCalls) + "\n")
 	}
-	return strings.Contains(string(sc.conv.Tools), text)
+	b.Write(sc.conv.Tools)
+	return b.String()
 }
 
 // atlas makes scenes. Its nonces are new words of consonants, so that no
@@ -114,15 +126,14 @@ var (
 
 // build makes a conversation of a shape with fresh nonces.
 func (a *atlas) build(s shape) scene {
-	sc := scene{group: s.group(), kind: "plain", what: "nothing"}
+	sc := scene{group: s.group(), kind: "plain", what: "nothing", shape: s, varied: -1}
 	for i := range s.turns {
 		n := a.nonce() + " " + a.nonce()
-		sc.contents = append(sc.contents, n)
-		sc.nonces = append(sc.nonces, strings.Fields(n)...)
+		sc.hide(i, n, strings.Fields(n)...)
 		m := runners.Message{Role: roles[s.turns[i]], Content: n}
 		if s.turns[i] == 'c' {
 			name := a.nonce()
-			sc.nonces = append(sc.nonces, name)
+			sc.hides = append(sc.hides, hide{name, i, false})
 			m.ToolCalls = mustJSON([]any{map[string]any{"id": "call00001", "type": "function", "function": map[string]any{"name": name, "arguments": map[string]any{"place": n}}}})
 			m.Content = ""
 		}
@@ -133,12 +144,22 @@ func (a *atlas) build(s shape) scene {
 		for range s.tools {
 			names = append(names, a.nonce())
 		}
-		sc.nonces = append(sc.nonces, names...)
 		sc.tools = names
+		for _, n := range names {
+			sc.hides = append(sc.hides, hide{n, -1, false})
+		}
 		sc.conv.Tools = tools(names, "Looks something up.")
 	}
 	sc.conv.AddGenerationPrompt = s.open
 	return sc
+}
+
+// hide takes a content and its unique parts out of renderings.
+func (sc *scene) hide(message int, content string, parts ...string) {
+	sc.hides = append(sc.hides, hide{content, message, true})
+	for _, p := range parts {
+		sc.hides = append(sc.hides, hide{p, message, false})
+	}
 }
 
 func tools(names []string, description string) json.RawMessage {
@@ -171,13 +192,12 @@ func (a *atlas) with(s shape, message int, kind, what string, text func(n1, n2 s
 	sc := a.build(s)
 	n1, n2 := a.nonce(), a.nonce()
 	sc.kind, sc.what = kind, what
-	old := sc.conv.Messages[message].Content
-	sc.contents = slices.DeleteFunc(sc.contents, func(c string) bool { return c == old })
+	sc.hides = slices.DeleteFunc(sc.hides, func(h hide) bool { return h.message == message })
 	content := text(n1, n2)
 	sc.conv.Messages[message].Content = content
+	sc.varied, sc.blank = message, strings.TrimSpace(content) == ""
 	if strings.Contains(content, n1) {
-		sc.contents = append(sc.contents, content)
-		sc.own = []string{n1, n2}
+		sc.hide(message, content, n1, n2)
 	}
 	a.add(sc)
 }
@@ -334,7 +354,7 @@ func (a *atlas) literals(list []string) {
 		for _, form := range []string{"name", "part of a name", "description"} {
 			sc := a.build(tool)
 			n := a.nonce()
-			sc.nonces = append(sc.nonces, n)
+			sc.hides = append(sc.hides, hide{n, -1, false})
 			sc.kind, sc.what = "tools", lit
 			switch form {
 			case "name":
@@ -372,7 +392,8 @@ func (a *atlas) together(lists [][]string, clock bool) {
 		for i, l := range lits {
 			sc.conv.Messages[i%2].Content += " " + l
 		}
-		sc.kind, sc.what, sc.contents = "content", all, nil
+		sc.kind, sc.what = "content", all
+		sc.hides = slices.DeleteFunc(sc.hides, func(h hide) bool { return h.whole })
 		a.add(sc)
 		for year := 2023; clock && year <= 2031; year++ {
 			a.with(common[0], 0, "content", fmt.Sprintf("%s (in %d)", all, year), text)

@@ -8,37 +8,32 @@ import (
 	"unicode/utf8"
 )
 
-// Marks that stand for hidden text, from Unicode's private use area. A template
-// that prints one itself prints it on one side only and so differs.
+// Marks stand for hidden text; they are from Unicode's private use area. A
+// template that prints one itself prints it on one side only and so differs.
 const (
-	markOther   = "\ue000" // content or nonce of a message that is not varied
-	markVaried  = "\ue001" // whole content of the varied message
-	markPart    = "\ue002" // nonce inside the varied message
+	markTools   = '\ue000'
+	markDate    = '\ue001'
+	markMessage = '\ue100' // and the index of the message
 	maxSkeleton = 256 << 10
 )
 
-// skeletons hides what is unique to a scene in both renderings. A content is
-// hidden as a whole only when both renderings have it verbatim; else its
-// nonces are, so that what a template did to the content stays visible.
+func mark(message int) string {
+	if message < 0 {
+		return string(markTools)
+	}
+	return string(rune(markMessage + message))
+}
+
+// skeletons hides what is unique to a scene in both renderings.
 func (sc *scene) skeletons(baseline, candidate string) (b, c string) {
 	b, c = baseline[:min(len(baseline), maxSkeleton)], candidate[:min(len(candidate), maxSkeleton)]
-	contents := slices.Clone(sc.contents)
-	slices.SortStableFunc(contents, func(x, y string) int { return len(y) - len(x) })
+	list := slices.Clone(sc.hides)
+	slices.SortStableFunc(list, func(x, y hide) int { return len(y.text) - len(x.text) })
 	var pairs []string
-	for _, s := range contents {
-		if strings.Contains(b, s) && strings.Contains(c, s) {
-			mark := markOther
-			if len(sc.own) > 0 && strings.Contains(s, sc.own[0]) {
-				mark = markVaried
-			}
-			pairs = append(pairs, s, mark)
+	for _, h := range list {
+		if !h.whole || strings.Contains(b, h.text) && strings.Contains(c, h.text) {
+			pairs = append(pairs, h.text, mark(h.message))
 		}
-	}
-	for _, n := range sc.own {
-		pairs = append(pairs, n, markPart)
-	}
-	for _, n := range sc.nonces {
-		pairs = append(pairs, n, markOther)
 	}
 	r := strings.NewReplacer(pairs...)
 	return r.Replace(b), r.Replace(c)
@@ -152,7 +147,7 @@ var (
 
 // undate hides what a printed date consists of.
 func undate(s string) string {
-	return digits.ReplaceAllString(months.ReplaceAllString(s, "\ue003"), "\ue003")
+	return digits.ReplaceAllString(months.ReplaceAllString(s, string(markDate)), string(markDate))
 }
 
 // hunks are the distinct differences of two skeletons, sorted. With dates,
@@ -205,5 +200,11 @@ func (h hunk) spacesOnly() bool {
 
 // readable replaces the marks.
 func readable(s string) string {
-	return strings.NewReplacer(markOther, "‹content›", markVaried, "‹content›", markPart, "‹word›", "\ue003", "‹date›").Replace(s)
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= markMessage && r < '\uf8ff', r == markTools, r == markDate:
+			return '…'
+		}
+		return r
+	}, s)
 }

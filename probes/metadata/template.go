@@ -25,7 +25,8 @@ type shot struct {
 	*scene
 	b, c  runners.Rendered
 	hunks []hunk
-	lost  int // messages of others that the candidate's rendering lacks and the baseline's has
+	// skeletons, with printed dates hidden when a template reads the clock
+	skelB, skelC string
 }
 
 // state says who renders: "", "refused" by the candidate only, "accepted" by
@@ -112,13 +113,16 @@ func (st *studio) shoot(ctx context.Context, scenes []scene) error {
 			if s.state() == "" {
 				x, y := s.skeletons(s.b.Text, s.c.Text)
 				s.hunks = hunks(x, y, st.clock)
-				s.lost = max(0, strings.Count(x, markOther)-strings.Count(y, markOther))
+				if st.clock {
+					x, y = undate(x), undate(y)
+				}
+				s.skelB, s.skelC = x, y
 			}
 			if s.kind != "plain" && s.state() == "refused" {
 				st.refused++
 			}
 			st.unseen = slices.DeleteFunc(st.unseen, func(br branch) bool {
-				return br.marker != "" && strings.Contains(s.c.Text, br.marker) && !s.mentions(br.marker)
+				return br.marker != "" && strings.Contains(s.c.Text, br.marker) && !strings.Contains(s.text(), br.marker)
 			})
 			st.shots = append(st.shots, s)
 			st.rendered++
@@ -190,7 +194,7 @@ func (p *pair) template(ctx context.Context, fs *findings, out *probes.Output, s
 	a := analyse(st.shots)
 	hidden := a.hidden()
 	for i, h := range hidden[:min(len(hidden), 8)] {
-		fs.add(h.finding(i, a))
+		fs.add(h.finding(i))
 	}
 	for _, t := range a.toolGated() {
 		fs.add(t)
