@@ -18,7 +18,7 @@ import (
 const (
 	// Deadline is how long a template may take to parse, or for one conversation.
 	// Real ones take a millisecond; the room is for slow machines.
-	Deadline = 5 * time.Second
+	Deadline = 10 * time.Second
 	// maxKills is how many conversations of a request may cost a process each.
 	maxKills = 4
 	maxError = 2000 // bytes of a reason
