@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/weighbridge/weighbridge/internal/testreq"
+	"github.com/weighbridge/weighbridge/record"
+	"github.com/weighbridge/weighbridge/reports"
+)
+
+// needBoxes ends the test where no box can run.
+func needBoxes(t *testing.T) {
+	t.Helper()
+	testreq.Root(t)
+	testreq.File(t, "../../bin/modelserver", "make bin/modelserver")
+	for _, program := range []string{"containerd", "runc"} {
+		_, err := exec.LookPath(program)
+		testreq.Need(t, err == nil, program+" (make deps)")
+	}
+}
+
+// small is a suite that touches every kind of request and ends in seconds.
+const small = `suite: small
+level: quick
+budget: 40000
+probes:
+  - {probe: metadata, required: true, budget: 0}
+  - {probe: tensors, required: true, budget: 0}
+  - {probe: "null", required: true, budget: 0.1}
+  - {probe: trigger-vocabulary, required: true, budget: 0.5}
+`
+
+// state is a short folder for sockets of a private daemon.
+func state(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "wb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// diffArgs is a diff of two tiny models.
+func diffArgs(t *testing.T, candidate, store, out string) []string {
+	return []string{"diff", "--baseline", models + "base.gguf", "--candidate", models + candidate, "--suite", write(t, "small.yaml", small),
+		"--containerd", "private", "--state", state(t), "--store", store, "--out", out}
+}
+
+func read(t *testing.T, dir string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "report.parquet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Two runs leave the same bytes, measured anew or remembered, and the report holds the proof of the boxes.
+func TestDiffRepeatsItself(t *testing.T) {
+	needBoxes(t)
+	store, out := t.TempDir(), t.TempDir()
+	first := weighbridge(t, diffArgs(t, "base.gguf", store, out)...)
+	if first.code != exitApprove {
+		t.Fatalf("exit code %d\n%s%s", first.code, first.stdout, first.stderr)
+	}
+	for _, name := range []string{"report.parquet", "report.html", "timings.json"} {
+		if s, err := os.Stat(filepath.Join(out, name)); err != nil || s.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	want := read(t, out)
+	for name, more := range map[string][]string{
+		"remembered":    diffArgs(t, "base.gguf", store, t.TempDir()),
+		"measured anew": diffArgs(t, "base.gguf", t.TempDir(), t.TempDir()),
+	} {
+		again := weighbridge(t, more...)
+		if again.code != first.code || !bytes.Equal(read(t, more[len(more)-1]), want) {
+			t.Errorf("%s: exit code %d, or other bytes\n%s", name, again.code, again.stderr)
+		}
+	}
+	r, err := reports.Open(filepath.Join(out, "report.parquet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if boxes := r.Run().Boxes; len(boxes) != 2 || len(boxes[0].Checks) < 50 || len(boxes[1].Checks) < 50 {
+		t.Errorf("the report has %d boxes", len(boxes))
+	}
+}
+
+func TestDiffAsJSON(t *testing.T) {
+	needBoxes(t)
+	got := weighbridge(t, append(diffArgs(t, "base.gguf", t.TempDir(), t.TempDir()), "--json")...)
+	var doc struct {
+		Run record.Run `json:"run"`
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &doc); err != nil {
+		t.Fatalf("%v\n%.300s", err, got.stdout)
+	}
+	if doc.Run.Verdict.Outcome != record.Approve {
+		t.Errorf("outcome %q", doc.Run.Verdict.Outcome)
+	}
+}
+
+// A run that is killed at any point, again and again, ends with the bytes of
+// one that never was, and leaves no box behind.
+func TestKilledRunResumes(t *testing.T) {
+	needBoxes(t)
+	bin := testreq.File(t, "../../bin/weighbridge", "make bin/weighbridge")
+	whole := t.TempDir()
+	if got := weighbridge(t, diffArgs(t, "base.gguf", t.TempDir(), whole)...); got.code != exitApprove {
+		t.Fatalf("exit code %d\n%s", got.code, got.stderr)
+	}
+	out := t.TempDir()
+	args := diffArgs(t, "base.gguf", t.TempDir(), out)
+	folder := args[len(args)-5]
+	kills := 0
+	for life := 150 * time.Millisecond; ; life += life / 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), life)
+		cmd := exec.CommandContext(ctx, bin, args...) // killed with SIGKILL
+		b, err := cmd.CombinedOutput()
+		cancel()
+		if err == nil {
+			break
+		}
+		if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !ws.Signaled() {
+			t.Fatalf("after %d kills: %v\n%s", kills, err, b)
+		}
+		kills++
+		if left, _ := filepath.Glob(filepath.Join(out, "*.parquet")); len(left) > 0 {
+			t.Fatal("a killed run left a report")
+		}
+	}
+	if kills < 3 {
+		t.Fatalf("killed only %d times: the test proves nothing", kills)
+	}
+	if !bytes.Equal(read(t, out), read(t, whole)) {
+		t.Error("the resumed run left other bytes")
+	}
+	if left := mentioning(t, folder); len(left) > 0 {
+		t.Errorf("after %d kills these processes are left: %q", kills, left)
+	}
+}
+
+// mentioning lists the command lines of processes that mention text.
+func mentioning(t *testing.T, text string) []string {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err == nil && strings.Contains(string(b), text) { // a process may end between the two
+			found = append(found, strings.ReplaceAll(string(b), "\x00", " "))
+		}
+	}
+	return found
+}
+
+// Ctrl-C ends a run with 130, says how to go on, and the same command does.
+func TestInterruptedRunResumes(t *testing.T) {
+	needBoxes(t)
+	out := t.TempDir()
+	args := diffArgs(t, "base.gguf", t.TempDir(), out)
+	ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
+	defer cancel()
+	cut, stop := context.WithCancel(t.Context())
+	context.AfterFunc(ctx, stop)
+	got := weighbridgeIn(t, cut, nil, args...)
+	if got.code != exitInterrupted || !strings.Contains(got.stderr, "the same command goes on") {
+		t.Fatalf("exit code %d\n%s", got.code, got.stderr)
+	}
+	if got := weighbridge(t, args...); got.code != exitApprove {
+		t.Fatalf("resumed: exit code %d\n%s", got.code, got.stderr)
+	}
+}
+
+// Where containerd is refused or absent the user is told what to do.
+func TestNoContainerd(t *testing.T) {
+	testreq.File(t, "../../bin/modelserver", "make bin/modelserver")
+	args := diffArgs(t, "base.gguf", t.TempDir(), t.TempDir())
+	for i, a := range args {
+		if a == "private" {
+			args[i] = "/no/such/containerd.sock"
+		}
+	}
+	got := weighbridge(t, args...)
+	if got.code != exitUsage || !strings.Contains(got.stderr, "containerd") {
+		t.Errorf("exit code %d\n%s", got.code, got.stderr)
+	}
+}
