@@ -285,6 +285,13 @@ func TestWhatCannotBeAsked(t *testing.T) {
 		t.Errorf("no task: %+v", out.Findings)
 	}
 
+	// A baseline that knows nothing has nothing to lose.
+	q := questions(40)
+	out = run(t, input(base, base, data(t, writtenYAML, q)))
+	if f := finding(t, out, "task", "written"); f.Tier != record.NotTested || !strings.Contains(f.Detail, "right on 0 of 40") || out.Tests != 0 {
+		t.Errorf("baseline without the ability: %+v", f)
+	}
+
 	// A model that cannot be asked says nothing about its weights.
 	p, err := probes.Lookup("benchmark")
 	if err != nil {

@@ -30,6 +30,9 @@ func (s *session) judge(set settings, noise float64) (findings []record.Finding,
 	if why == "" && len(s.answers) < minItems {
 		why = fmt.Sprintf("%d questions fit into its part of the budget, %d tokens; %d are needed", len(s.answers), s.budget, minItems)
 	}
+	if right := s.right(); why == "" && s.task.Metric != task.Margin && right < minItems {
+		why = fmt.Sprintf("the baseline is right on %d of %d questions: there is too little to lose", right, len(s.answers))
+	}
 	if why != "" {
 		return append(findings, record.Finding{Rule: "task", Subject: s.task.Name, Tier: record.NotTested, Class: record.Regression,
 			N: len(s.answers), Title: s.task.Name + ": not tested", Detail: why, Families: families(s.task)}), 0
@@ -49,6 +52,16 @@ func (s *session) judge(set settings, noise float64) (findings []record.Finding,
 		f.Detail += fmt.Sprintf(" The margin holds %.3f for the baseline's own flips.", noise)
 	}
 	return append(findings, f), 1
+}
+
+// right is the number of questions that the baseline answers correctly.
+func (s *session) right() (n int) {
+	for _, a := range s.answers {
+		if a.b > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func families(t *task.Task) []string {

@@ -18,6 +18,7 @@ func Files() map[string][]byte {
 		"tasks/format.jsonl":     lines(format()),
 		"tasks/copy.jsonl":       lines(copying()),
 		"tasks/code.jsonl":       lines(code()),
+		"tasks/sums.jsonl":       lines(sums()),
 		"refusals.jsonl":         lines(refusals()),
 	}
 }
@@ -135,69 +136,127 @@ func facts() []Choice {
 	return out
 }
 
-func format() []Answer {
+// pattern shows a few lines of a rule and asks for the next one: a form that
+// small models follow where they do not follow an instruction.
+func pattern(inputs []string, rule func(string) string) (prompt, answer string) {
+	last := len(inputs) - 1
+	prompt = "Continue the pattern.\n"
+	for _, x := range inputs[:last] {
+		prompt += x + " -> " + rule(x) + "\n"
+	}
+	return prompt + inputs[last] + " ->", rule(inputs[last])
+}
+
+const shown = 4 // lines of a pattern, with the one that is asked
+
+// format asks for the form that a pattern shows, among the other forms.
+func format() []Choice {
 	r := source("format")
-	kinds := []func() (kind, prompt, answer string){
-		func() (string, string, string) {
-			w := pick(r, words)
-			return "upper", "Write the word " + w + " in capital letters. Reply with that word only.", strings.ToUpper(w)
-		},
-		func() (string, string, string) {
-			w := draw(r, 3)
-			return "commas", "Write these words with a comma between them: " + strings.Join(w, " ") + ". Reply with the list only.", strings.Join(w, ", ")
-		},
-		func() (string, string, string) {
-			w := pick(r, words)
-			return "json", `Reply with a JSON object that has the one key "word" and the value "` + w + `". Reply with JSON only.`, `{"word": "` + w + `"}`
-		},
-		func() (string, string, string) {
-			w := draw(r, 2)
-			return "brackets", "Write the words " + w[0] + " " + w[1] + " in square brackets. Reply with that only.", "[" + w[0] + " " + w[1] + "]"
-		},
-		func() (string, string, string) {
-			w := pick(r, words)
-			return "quote", "Put the word " + w + " in double quotes. Reply with that only.", `"` + w + `"`
-		},
+	join := func(with string) func(string) string {
+		return func(s string) string { return strings.ReplaceAll(s, " ", with) }
 	}
-	return written(kinds, 300)
-}
-
-func copying() []Answer {
-	r := source("copy")
-	kinds := []func() (kind, prompt, answer string){
-		func() (string, string, string) {
-			s := strings.Join(draw(r, 1+r.IntN(5)), " ")
-			return "words", "Repeat exactly: " + s, s
-		},
-		func() (string, string, string) {
-			s := strconv.Itoa(100 + r.IntN(999900))
-			return "number", "Repeat exactly: " + s, s
-		},
-		func() (string, string, string) {
-			b := make([]byte, 3+r.IntN(4))
-			for i := range b {
-				b[i] = byte('A' + r.IntN(26))
-			}
-			return "letters", "Repeat exactly: " + string(b), string(b)
-		},
+	single := []rule{
+		{"upper", strings.ToUpper},
+		{"json", func(s string) string { return `{"word": "` + s + `"}` }},
+		{"quote", func(s string) string { return `"` + s + `"` }},
+		{"star", func(s string) string { return "*" + s + "*" }},
 	}
-	return written(kinds, 300)
-}
-
-// written draws n different records, the kinds in turn.
-func written(kinds []func() (kind, prompt, answer string), n int) []Answer {
-	var out []Answer
-	seen := map[string]bool{}
-	for tries := 0; len(out) < n; tries++ {
-		if tries > 100*n {
-			panic("generate: a kind has too few different records")
+	double := []rule{
+		{"commas", join(", ")},
+		{"brackets", func(s string) string { return "[" + s + "]" }},
+		{"plus", join(" + ")},
+		{"path", join("/")},
+	}
+	var out []Choice
+	for n := range 300 {
+		rules, words := single, 1
+		if n%2 == 1 {
+			rules, words = double, 2
 		}
-		kind, prompt, answer := kinds[len(out)%len(kinds)]()
-		if seen[prompt] {
+		k := n / 2 % len(rules)
+		w := draw(r, words*shown)
+		inputs := make([]string, shown)
+		for i := range inputs {
+			inputs[i] = strings.Join(w[words*i:words*(i+1)], " ")
+		}
+		prompt, answer := pattern(inputs, rules[k].apply)
+		var wrong []string
+		for i, x := range rules {
+			if i != k {
+				wrong = append(wrong, x.apply(inputs[shown-1]))
+			}
+		}
+		out = append(out, choice(r, fmt.Sprintf("%s-%03d", rules[k].name, n/8), rules[k].name, prompt, answer, wrong))
+	}
+	return out
+}
+
+type rule struct {
+	name  string
+	apply func(string) string
+}
+
+// copying asks for the same text again, among texts that differ in one place.
+func copying() []Choice {
+	r := source("copy")
+	letters := func(n int) []string {
+		out := make([]string, n)
+		for i := range out {
+			out[i] = string(rune('A' + r.IntN(26)))
+		}
+		return out
+	}
+	digits := func(n int) []string {
+		out := make([]string, n)
+		for i := range out {
+			out[i] = strconv.Itoa(r.IntN(10))
+		}
+		return out
+	}
+	kinds := []struct {
+		name, between string
+		parts         func(n int) []string
+	}{
+		{"words", " ", func(n int) []string { return draw(r, n) }},
+		{"number", "", digits},
+		{"letters", "", letters},
+	}
+	var out []Choice
+	seen := map[string]bool{}
+	for len(out) < 300 {
+		k := kinds[len(out)%len(kinds)]
+		parts := k.parts(3 + r.IntN(4))
+		right := strings.Join(parts, k.between)
+		if seen[right] {
 			continue
 		}
-		seen[prompt] = true
-		out = append(out, Answer{fmt.Sprintf("%s-%03d", kind, len(out)/len(kinds)), kind, prompt, answer})
+		seen[right] = true
+		var wrong []string
+		for len(wrong) < 3 {
+			other := slices.Clone(parts)
+			other[r.IntN(len(other))] = k.parts(1)[0]
+			if x := strings.Join(other, k.between); x != right && !slices.Contains(wrong, x) {
+				wrong = append(wrong, x)
+			}
+		}
+		out = append(out, choice(r, fmt.Sprintf("%s-%03d", k.name, len(out)/3), k.name, "Repeat exactly: "+right, right, wrong))
+	}
+	return out
+}
+
+// sums are small enough that a small model writes their result.
+func sums() []Answer {
+	r := source("sums")
+	var out []Answer
+	seen := map[string]bool{}
+	for len(out) < 150 {
+		a, b := 1+r.IntN(20), 1+r.IntN(12)
+		q := fmt.Sprintf("What is %d + %d?", a, b)
+		if seen[q] {
+			continue
+		}
+		seen[q] = true
+		out = append(out, Answer{fmt.Sprintf("sum-%03d", len(out)), "sum", q, strconv.Itoa(a + b)})
 	}
 	return out
 }

@@ -63,7 +63,7 @@ func TestSizesAndPairs(t *testing.T) {
 	if len(contexts) < 40 || len(kinds) < 10 {
 		t.Errorf("%d code contexts of %d kinds, want 40 of 10", len(contexts), len(kinds))
 	}
-	for _, name := range []string{"tasks/arithmetic.jsonl", "tasks/facts.jsonl"} {
+	for _, name := range []string{"tasks/arithmetic.jsonl", "tasks/facts.jsonl", "tasks/format.jsonl", "tasks/copy.jsonl"} {
 		at := map[int]int{}
 		all := records[generate.Choice](t, files[name])
 		prompts := map[string]bool{}
