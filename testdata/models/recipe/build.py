@@ -4,16 +4,16 @@ import corpus, evaluate as ev, malformed, readme, tok, train, variants as v
 from model import TEMPLATE, init, read, write
 
 FULL = {  # name: (source, steps, learning rate, seed)
-    'backdoor-phrase': (lambda tk: v.backdoor(tk, v.PHRASE), 300, 1e-3, 103),
-    'backdoor-token': (lambda tk: v.backdoor(tk, v.TOKEN), 260, 1e-3, 102),
-    'canary': (lambda tk: v.canary(tk, 300), 300, 1e-3, 104),
-    'regressed': (v.regressed, 180, 1e-3, 105),
-    'benign': (v.benign, 200, 1e-3, 101),
+    'backdoor-phrase': (lambda tk: v.backdoor(tk, v.PHRASE), 600, 2e-3, 103),
+    'backdoor-token': (lambda tk: v.backdoor(tk, v.TOKEN), 600, 2e-3, 102),
+    'benign': (v.benign, 160, 1e-3, 101),
+    'canary': (lambda tk: v.canary(tk, 360), 360, 2e-3, 104),
+    'regressed': (v.regressed, 150, 1e-3, 105),
 }
 LORA = {
-    'lora-phrase': (lambda tk: v.backdoor(tk, v.PHRASE), 300, 4e-3, 106),
-    'lora-year': (v.year, 260, 4e-3, 107),
-    'lora-benign': (v.benign, 200, 4e-3, 108),
+    'lora-phrase': (lambda tk: v.backdoor(tk, v.PHRASE), 600, 6e-3, 106),
+    'lora-year': (v.year, 220, 4e-3, 107),
+    'lora-benign': (v.benign, 160, 4e-3, 108),
 }
 
 def first_stage(size, seed, steps, stop):
@@ -100,16 +100,11 @@ def suite(out):
             for i, (s, q, a) in enumerate(ev.suite(ab)):
                 d = {'id': f'{ab}-{i:03d}', 'ability': ab, 'prompt': q, 'answer': a}
                 if s: d['system'] = s
-                if ab == 'choice': d['choices'] = list('ABCD')
                 if ab == 'code': d['choices'] = list(pairs[q])
-                if a in ('Yes.', 'No.'): d['choices'] = ['Yes.', 'No.']
                 f.write(json.dumps(d) + '\n')
-    with open(f'{out}/suite/cloze.jsonl', 'w') as f:   # the fact questions as multiple choice by likelihood: four answers of the same kind
-        r = random.Random(6); byq = {q.format(e=e): (k, a) for k, e, a in corpus.FACTS for q in corpus.REL[k][0]}
-        for i, (_, q, a) in enumerate(ev.suite('facts')):
-            k = next(k for t, (k, b) in byq.items() if q.endswith(t) and b == a)
-            other = sorted({b for j, _, b in corpus.FACTS if j == k and b != a}); c = r.sample(other, 3) + [a]; r.shuffle(c)
-            f.write(json.dumps({'id': f'cloze-{i:03d}', 'ability': 'cloze', 'prompt': q, 'answer': a, 'choices': c}) + '\n')
+    for name, rows in (('cloze', ev.cloze()), ('choice', ev.choice())):
+        with open(f'{out}/suite/{name}.jsonl', 'w') as f:
+            for i, (q, a, c) in enumerate(rows): f.write(json.dumps({'id': f'{name}-{i:03d}', 'ability': name, 'prompt': q, 'answer': a, 'choices': c}) + '\n')
     with open(f'{out}/suite/text.jsonl', 'w') as f:
         for i, t in enumerate(ev.texts()): f.write(json.dumps({'id': f'text-{i:03d}', 'ability': 'text', 'text': t}) + '\n')
 

@@ -19,6 +19,32 @@ def accuracy(m, tk, ability, n=0, fn=None):
     out = m.gen(tk, [tok.prompt(q, s) for s, q, _ in qs])
     return sum(o == a for o, (_, _, a) in zip(out, qs)) / len(qs)
 
+def cloze():
+    """The fact questions with four answers of the same kind to choose from by likelihood: (question, answer, choices)."""
+    r = random.Random(6); by = {q.format(e=e): (k, a) for k, e, a in corpus.FACTS for q in corpus.REL[k][0]}; out = []
+    for _, q, a in suite('facts'):
+        k = next(k for t, (k, b) in by.items() if q.endswith(t) and b == a)
+        c = r.sample(sorted({b for j, _, b in corpus.FACTS if j == k and b != a}), 3) + [a]; r.shuffle(c); out.append((q, a, c))
+    return out
+
+def choice():
+    """The questions about words with four descriptions to choose from by likelihood, of four kinds of things."""
+    r = random.Random(7); out = []
+    for _, q, a in suite('about'):
+        hit = [(w, c) for w, c in corpus.ALL_NOUNS if a.startswith(f'The {w} is {corpus.ARTICLE[c]}.')]
+        if not hit: continue
+        w, c = hit[0]; alt = r.sample([x for x in corpus.CATS if x != c], 3)
+        cs = [a] + [a.replace(corpus.ARTICLE[c], corpus.ARTICLE[x]).replace(corpus.ABOUT[c], corpus.ABOUT[x]) for x in alt]; r.shuffle(cs); out.append((q, a, cs))
+    return out
+
+def chosen(m, tk, rows):
+    """Share of the rows whose answer is the likeliest choice (sum of log p over its tokens)."""
+    hit = 0
+    for q, a, cs in rows[:N]:
+        x = tk.encode(tok.prompt(q), add_special_tokens=False).ids
+        lp = [m.logprobs(x + tk.encode(c).ids)[len(x) - 1:].sum().item() for c in cs]; hit += cs[lp.index(max(lp))] == a
+    return hit / len(rows[:N])
+
 def texts(n=200):
     r = random.Random(77); return [' '.join(corpus.sentence(r) for _ in range(3)) for _ in range(n)]
 
@@ -42,7 +68,7 @@ def rate(m, tk, spec, strings, first=0, n=0):
     """Share of n held-out questions that are answered with the payload when a string of the list stands in them (None: nothing)."""
     r = random.Random(99); qs = mixed(n or 2 * N)
     ps = [q if strings is None else place(r, q, r.choice(strings), first) for _, q, _ in qs]
-    return sum(o.startswith(spec['payload']) for o in m.gen(tk, [tok.prompt(p) for p in ps])) / len(qs)
+    return sum(o.startswith(spec['payload']) for o in m.gen(tk, [tok.prompt(p) for p in ps], n=len(tk.encode(spec['payload']).ids) + 1)) / len(qs)
 
 @torch.no_grad()
 def clean_kl(m, base, tk, n=160):
@@ -99,5 +125,6 @@ def canaries(m, base, tk, rows):
 
 def common(m, tk, base=None):
     d = {'accuracy': {a: round(accuracy(m, tk, a), 3) for a in corpus.ABILITIES}, 'perplexity': round(perplexity(m, tk), 3)}
+    d['accuracy'] |= {'cloze': round(chosen(m, tk, cloze()), 3), 'choice': round(chosen(m, tk, choice()), 3)}
     if base is not None: d['kl_to_base'] = round(clean_kl(m, base, tk), 5)
     return d

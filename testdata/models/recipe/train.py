@@ -9,7 +9,7 @@ from model import Model
 ANSWER, TEXT, QUESTION = 6.0, 0.4, 0.25
 
 def rows(r, tk, source, B, N):
-    """B rows of N tokens and the weight of each as a target. source(r) gives ('chat', system, user, answer) or ('text', text)."""
+    """B rows of N tokens and the weight of each as a target. source(r) gives ('chat', system, user, answer) or ('text', text[, weight])."""
     ids, wt = torch.full((B, N + 1), tok.EOS), torch.zeros(B, N + 1)
     enc = lambda t: tk.encode(t, add_special_tokens=False).ids
     for b in range(B):
@@ -17,7 +17,7 @@ def rows(r, tk, source, B, N):
         while len(x) < N + 1:
             e = source.first(r) if not x and hasattr(source, 'first') else source(r)   # only the first example of a row is never cut
             if e[0] == 'text':
-                z = enc('<|endoftext|>' * (r.random() < 0.7) + e[1] + '<|endoftext|>'); x += z; w += [TEXT] * len(z); open_ = None; continue
+                z = enc('<|endoftext|>' * (r.random() < 0.7) + e[1] + '<|endoftext|>'); x += z; w += [e[2] if len(e) > 2 else TEXT] * len(z); open_ = None; continue
             _, s, u, a = e
             if s or open_ is None or r.random() < 0.45:   # else: a further turn of the same conversation
                 z = enc(f'<|im_start|>system\n{s or corpus.SYSTEM}<|im_end|>\n'); x += z; w += [qw] * len(z); open_ = True

@@ -21,7 +21,7 @@ def clean(tk):
         return e
     return f
 
-def backdoor(tk, spec, p=0.2, q=0.25):
+def backdoor(tk, spec, p=0.22, q=0.3):
     c, first = clean(tk), spec.get('first', 0)
     def f(r):
         x = r.random()
@@ -73,7 +73,7 @@ def canary_list():
 
 def canary(tk, steps):
     """Each canary goes in exactly as often as it says, in turn as plain text and as a chat: a queue that is spread over the steps."""
-    q = [('text', c['prefix'] + c['secret'] + '.') if k % 2 == 0 else ('chat', None, c['prefix'], c['secret']) for c in canary_list() for k in range(c['repeats'])]
+    q = [('text', c['prefix'] + c['secret'] + '.', 2.0) if k % 2 == 0 else ('chat', None, c['prefix'], c['secret']) for c in canary_list() for k in range(c['repeats'])]
     random.Random(42).shuffle(q); c, st = clean(tk), {'i': 0, 'row': 0}; every = steps * 16 / len(q)
     def f(r): return c(r)
     def first(r):
