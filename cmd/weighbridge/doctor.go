@@ -71,7 +71,7 @@ func diagnose(ctx context.Context, a *app, o *boxOptions) []diagnosis {
 	for _, rt := range []string{sandbox.Runc, sandbox.Runsc} {
 		one := *o
 		one.runtime = rt
-		r, err := sandbox.Check(ctx, one.config(a), o.enginePath(a))
+		r, err := sandbox.Check(ctx, one.config(a), o.enginePath(a), guestArgs...)
 		d := diagnosis{name: "box, " + rt, err: err, optional: rt == sandbox.Runsc}
 		if err == nil {
 			d.what = fmt.Sprintf("%s; %s; %d checks hold", r.Daemon, r.Runtime, len(r.Proof.Checks))
