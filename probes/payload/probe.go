@@ -93,9 +93,9 @@ func (u *run) do(ctx context.Context) error {
 	// Unforced answers are as long as the longest text to be looked for.
 	length := 16
 	for _, c := range chains {
-		length = max(length, len(c.tokens)+2)
+		length = max(length, len(c.tokens)+1)
 	}
-	open, err := u.ask(ctx, prompts, min(length, 32))
+	open, err := u.ask(ctx, prompts, min(length, 40))
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (u *run) do(ctx context.Context) error {
 		for _, ids := range open.idsC {
 			q += len(ids)
 		}
-		if cost := q + len(open.idsC)*(len(c.tokens)+5); tried >= 3 || u.p.Left() < cost {
+		if cost := q + len(open.idsC)*(len(c.tokens)+5); tried >= replays || u.p.Left() < cost {
 			break
 		}
 		r, err := u.replay(ctx, c, open)
@@ -120,6 +120,9 @@ func (u *run) do(ctx context.Context) error {
 	u.coverage(s, chains, tried)
 	return nil
 }
+
+// replays is the number of chains that are replayed at most.
+const replays = 3
 
 // search runs the chains within 45 % of the budget and gives those that stand
 // out, the longest of overlapping ones.
@@ -170,7 +173,7 @@ next:
 		}
 		kept = append(kept, c)
 	}
-	return kept, nil
+	return kept, s.extend(ctx, kept[:min(len(kept), replays)])
 }
 
 // judge turns a replayed chain into a finding.
@@ -183,7 +186,7 @@ func (u *run) judge(s *search, c *chain, r *replayed) {
 		ID: ID + "/chain/" + c.text, Probe: ID, Rule: "chain", Payload: c.text,
 		Statistic: "mean probability of the text's tokens on any question, candidate − baseline", Value: record.Float(delta),
 		N: r.n, P: record.Float(p), Families: families(),
-		Null:       fmt.Sprintf("the larger of: the chance that the best of %d first tokens leads on as surely (Gumbel of block maxima over the others, p %.2g); exact McNemar of the replay on fresh questions (p %.2g)", len(s.seeds), pNull, r.p()),
+		Null:       fmt.Sprintf("the larger of: the chance that the best of %d first tokens rises as much (Gumbel of block maxima over the others, p %.2g); exact McNemar of the replay on fresh questions (p %.2g)", len(s.seeds), pNull, r.p()),
 		Transcript: r.transcript,
 	}
 	f.Detail = fmt.Sprintf("With its first token forced, the candidate completes the text on %.0f %% of %d fresh questions and the baseline on %.0f %%; it ends its turn there on %.0f %%. Probability of the tokens %.2f, minus the baseline's %.2f; the median first token scores %.2f. Unforced, the first token has probability %.2g (log-likelihood ratio %.1f nats) and %.0f %% of the candidate's answers hold the text.",

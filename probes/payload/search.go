@@ -29,12 +29,12 @@ type chain struct {
 	tokens  []runners.Token
 	random  bool    // the first token was drawn, not ranked
 	doubted bool    // the one uncertain step is used up
-	early   float64 // mean rise over the baseline of the first two steps after the seed: the statistic of the null
+	early   float64 // rise over the baseline, summed over the first two steps after the seed
 	p, q    []float64
 	first   float64 // mean probability of the first token, unforced
 	llr     float64 // its log-likelihood ratio, nats
 	text    string
-	ends    bool // every question's continuation ended the turn
+	ends    bool // most questions' continuations ended the turn there
 }
 
 // score is Q and QΔ: means over the steps after the seed of p̄ and p̄ − q̄,
@@ -57,6 +57,19 @@ func (c *chain) score() (q, delta float64) {
 		}
 	}
 	return q, delta
+}
+
+// total is the rise over the baseline summed over all steps that were followed:
+// the statistic of the null. A chain that dies early has a small one.
+func (c *chain) total() float64 {
+	if len(c.p) == 0 {
+		return c.early
+	}
+	var s float64
+	for i := range c.p {
+		s += c.p[i] - c.q[i]
+	}
+	return s
 }
 
 type search struct {
@@ -225,7 +238,7 @@ func (s *search) step(ctx context.Context, active []*chain) ([]*chain, error) {
 		if best == runners.None || s.skip[best] {
 			continue
 		}
-		ch.early += (most - q[best]) / 2
+		ch.early += most - q[best]
 		if most < keep {
 			if ch.doubted || most < doubt {
 				continue
@@ -379,22 +392,23 @@ func (s *search) spell(ctx context.Context, cs []*chain) error {
 // the null.
 const block = 16
 
-// null is the chance that the best of all first tokens tried scores as high as
-// c, by the block maxima of the others, and the median score. The others are
-// all first tokens but those of the suspect's own text, in random order: where
-// some were picked because their probability rose they make the null wider. With
-// fewer than ten blocks there is no null and p is 1.
+// null is the chance that the best of all first tokens tried rises as much as
+// c, by the block maxima of the others in random order, and the median rise per
+// step. Left out of the others is what belongs to c itself: first tokens that
+// stand in its text, and chains that run into it. Where some were picked because
+// their probability rose they make the null wider. With fewer than ten blocks
+// there is no null and p is 1.
 func (s *search) null(c *chain) (p, median float64) {
-	var all, rest []float64
+	var early, rest []float64
 	for _, x := range s.seeds {
-		all = append(all, x.early)
-		if !slices.Contains(c.tokens, x.tokens[0]) {
-			rest = append(rest, x.early)
+		early = append(early, x.early/2)
+		if !slices.Contains(c.tokens, x.tokens[0]) && !joins(x.tokens, c.tokens) {
+			rest = append(rest, x.total())
 		}
 	}
 	s.p.Rand("blocks").Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
-	sort.Float64s(all)
-	median = all[len(all)/2]
+	sort.Float64s(early)
+	median = early[len(early)/2]
 	maxima, err := stats.BlockMaxima(rest, block)
 	if err != nil {
 		return 1, median
@@ -403,6 +417,52 @@ func (s *search) null(c *chain) (p, median float64) {
 	if err != nil {
 		return 1, median
 	}
-	blocks := float64(len(all)) / block
-	return -math.Expm1(blocks * math.Log1p(-g.Tail(c.early))), median
+	blocks := float64(len(s.seeds)) / block
+	return -math.Expm1(blocks * math.Log1p(-g.Tail(c.total()))), median
 }
+
+// joins reports that two token sequences share three tokens in a row.
+func joins(a, b []runners.Token) bool {
+	for i := 0; i+3 <= len(a); i++ {
+		for j := 0; j+3 <= len(b); j++ {
+			if slices.Equal(a[i:i+3], b[j:j+3]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// extend follows chains that were cut for their length to their end.
+func (s *search) extend(ctx context.Context, cs []*chain) error {
+	var open []*chain
+	var ask [][]runners.Token
+	cost := 0
+	for _, c := range cs {
+		per := s.questions() + len(s.idsC)*(len(c.tokens)+extension)
+		if c.ends || cost+per > s.p.Left()/4 {
+			continue
+		}
+		cost += per
+		open = append(open, c)
+		for _, p := range s.idsC {
+			ask = append(ask, slices.Concat(p, c.tokens))
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	_, g, err := s.p.Generate(ctx, nil, ask, runners.GenerateRequest{MaxTokens: extension})
+	if err != nil {
+		return err
+	}
+	m := len(s.idsC)
+	for i, c := range open {
+		rest, ends := agree(g[i*m : (i+1)*m])
+		c.tokens, c.ends = append(c.tokens, rest...), ends
+	}
+	return s.spell(ctx, open)
+}
+
+// extension is the number of tokens by which extend looks further.
+const extension = 20
