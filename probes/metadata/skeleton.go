@@ -193,11 +193,6 @@ func spoken(ins string) []string {
 	return out
 }
 
-// spacesOnly reports that a hunk moves white space and nothing else.
-func (h hunk) spacesOnly() bool {
-	return strings.Join(strings.Fields(h.del), "") == strings.Join(strings.Fields(h.ins), "")
-}
-
 // readable replaces the marks.
 func readable(s string) string {
 	return strings.Map(func(r rune) rune {
