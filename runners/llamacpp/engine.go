@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 	"unsafe"
 
 	_ "github.com/ollama/ollama/llama/llama.cpp/src" // the engine itself
@@ -75,7 +76,8 @@ type Model struct {
 	dirty bool // the cache may hold values that are not finite
 
 	threads  int
-	control  []special // control tokens, longest text first
+	reduced  time.Duration // spent on rows, for bench/engine
+	control  []special     // control tokens, longest text first
 	template string
 	render   Renderer
 

@@ -132,3 +132,44 @@ func TestThreadsChangeNoBit(t *testing.T) {
 		}
 	})
 }
+
+// Scores with shared prefixes are those without, up to the rounding of other
+// batches.
+func TestSharingChangesNoScore(t *testing.T) {
+	each(t, func(t *testing.T, path string) {
+		m := load(t, Options{Model: path})
+		texts := &runners.TokenizeRequest{}
+		for _, a := range []string{"The capital of France is ", "The capital of France was ", "One two three "} {
+			for _, b := range []string{"Paris", "Paris and more", "London", "a city on a river in the north", "x"} {
+				texts.Texts = append(texts.Texts, a+b)
+			}
+		}
+		ids, err := m.Tokenize(t.Context(), texts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &runners.ScoreRequest{}
+		for _, ts := range ids.Tokens {
+			r.Sequences = append(r.Sequences, runners.Sequence{Tokens: ts, From: 1})
+		}
+		shared, err := m.Score(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.share = false
+		plain, err := m.Score(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shared.Usage.Decoded >= plain.Usage.Decoded {
+			t.Errorf("decoded %d tokens shared and %d plain", shared.Usage.Decoded, plain.Usage.Decoded)
+		}
+		for i := range r.Sequences {
+			for j, x := range shared.Sequences[i].LogProb {
+				if d := x - plain.Sequences[i].LogProb[j]; d > 1e-2 || d < -1e-2 {
+					t.Errorf("sequence %d, prediction %d: %g shared, %g plain", i, j, x, plain.Sequences[i].LogProb[j])
+				}
+			}
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/binary"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/weighbridge/weighbridge/runners"
@@ -90,6 +91,8 @@ func (s *scoring) decode(b *batch) error {
 		return nil
 	}
 	base := C.wb_logits(s.e)
+	begin := time.Now()
+	defer func() { s.reduced += time.Since(begin) }()
 	part := (len(rows) + s.threads - 1) / s.threads
 	errs := make([]error, s.threads)
 	var wg sync.WaitGroup

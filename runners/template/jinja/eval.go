@@ -68,7 +68,7 @@ func inner(s *scope) *scope { return &scope{vars: map[string]any{}, up: s} }
 // run is one Render under way.
 type run struct {
 	limits                      Limits
-	steps, depth, output, bytes int
+	steps, depth, bytes int
 }
 
 func (r *run) step() error {

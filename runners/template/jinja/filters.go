@@ -232,7 +232,7 @@ func span(a []any, _ map[string]any) (any, error) {
 	}
 	n := math.Ceil((float64(p[1]) - float64(p[0])) / float64(p[2]))
 	if n > maxRange {
-		return nil, fmt.Errorf("Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", maxRange)
+		return nil, fmt.Errorf("range of %.0f items; the sandbox allows %d", n, maxRange)
 	}
 	out := make([]any, max(0, int(n)))
 	for i := range out {
@@ -458,7 +458,7 @@ func filterMap(r *run, in any, a []any, n map[string]any) (any, error) {
 	}
 	f, ok := filters[str(a[0])]
 	if !ok {
-		return nil, fmt.Errorf("No filter named %s.", repr(a[0]))
+		return nil, fmt.Errorf("no filter named %s", repr(a[0]))
 	}
 	for i, v := range l {
 		if err := r.step(); err != nil {
@@ -484,7 +484,7 @@ func pick(byAttr, keep bool) filterFunc {
 		get := func(v any) any { return v }
 		if byAttr {
 			if len(a) == 0 {
-				return nil, errors.New("Missing parameter for attribute name")
+				return nil, errors.New("the name of an attribute is missing")
 			}
 			name := a[0]
 			get, a = func(v any) any { return path(v, name) }, a[1:]
@@ -497,7 +497,7 @@ func pick(byAttr, keep bool) filterFunc {
 			}
 			f, ok := tests[name]
 			if !ok {
-				return nil, fmt.Errorf("No test named %s.", repr(a[0]))
+				return nil, fmt.Errorf("no test named %s", repr(a[0]))
 			}
 			test, a = f, a[1:]
 		}

@@ -153,7 +153,7 @@ func (d *dumps) write(v any, depth int) error {
 			return d.write(v.vals[keys[i]], depth+1)
 		})
 	default:
-		return fmt.Errorf("Object of type %s is not JSON serializable", typeName(v))
+		return fmt.Errorf("object of type %s is not JSON serializable", typeName(v))
 	}
 	return nil
 }

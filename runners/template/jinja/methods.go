@@ -308,7 +308,7 @@ func format(s string, a []any, n map[string]any) (any, error) {
 		}
 		end := strings.IndexByte(s[i:], '}')
 		if c == '}' || end < 0 {
-			return nil, errors.New("Single '}' encountered in format string")
+			return nil, errors.New("single '}' encountered in format string")
 		}
 		name := s[i+1 : i+end]
 		i += end
@@ -318,7 +318,7 @@ func format(s string, a []any, n map[string]any) (any, error) {
 		}
 		if k, err := strconv.Atoi(name); err == nil {
 			if k < 0 || k >= len(a) {
-				return nil, fmt.Errorf("Replacement index %d out of range for positional args tuple", k)
+				return nil, fmt.Errorf("replacement index %d out of range for positional args tuple", k)
 			}
 			b.WriteString(str(a[k]))
 		} else if v, ok := n[name]; ok {
