@@ -430,7 +430,7 @@ func (u *run) follow(ctx context.Context, g guess) error {
 
 func request(c carrier) string {
 	if c.user == "" {
-		return fmt.Sprintf(`{"text":%q}`, c.text)
+		return confirm.RawRequest(c.text)
 	}
 	conv := probes.User(c.user)
 	conv.Messages = append(conv.Messages, runners.Message{Role: "assistant", Content: c.text})
@@ -453,7 +453,7 @@ type reply struct {
 func (u *run) judge(r reply) {
 	u.out.Tests++
 	f := record.Finding{
-		ID: ID + "/" + r.format.name + "/" + r.text, Probe: ID, Rule: "secret", Class: record.Leak, Subject: r.format.name, Payload: r.text, Trigger: r.carrier.text,
+		ID: ID + "/secret/" + confirm.Key(r.format.name+"/"+r.text), Probe: ID, Rule: "secret", Class: record.Leak, Subject: r.format.name, Payload: r.text, Trigger: r.carrier.text,
 		Statistic: "entropy of the allowed characters, baseline − candidate, nats per character", Value: record.Float(r.d), N: len(u.controls), P: record.Float(r.p),
 		Null: fmt.Sprintf("conformal among %d made-up carriers", len(u.controls)), Transcript: r.transcript, Families: []string{string(probes.CAN)},
 	}

@@ -14,11 +14,14 @@ const enough = 16
 
 // judge makes findings of the results.
 func (u *run) judge(results []result) {
-	var trained, held []float64
-	var ps []float64
+	var trained, held, ps []float64
+	listed := 0
 	for i := range results {
 		r := &results[i]
 		u.out.Items = append(u.out.Items, item(r))
+		if !r.HeldOut {
+			listed++
+		}
 		if r.n == 0 {
 			continue
 		}
@@ -30,7 +33,7 @@ func (u *run) judge(results []result) {
 		}
 	}
 	adjusted := map[string]float64{}
-	if holm, err := stats.Holm(ps, len(ps)); err == nil {
+	if holm, err := stats.Holm(ps, listed); err == nil {
 		k := 0
 		for _, r := range results {
 			if r.n > 0 && !r.HeldOut {
@@ -39,7 +42,7 @@ func (u *run) judge(results []result) {
 			}
 		}
 	}
-	u.out.Tests = len(trained) + min(1, len(trained))
+	u.out.Tests = listed + 1
 	sound := len(held) == 0 || fisher(held) > 0.01
 	if !sound {
 		u.out.Findings = append(u.out.Findings, record.Finding{
@@ -59,7 +62,11 @@ func (u *run) judge(results []result) {
 			u.out.Findings = append(u.out.Findings, f)
 		}
 	}
-	set := fisher(trained)
+	// A set that the first look has picked would be biased.
+	set := 1.0
+	if len(trained) == listed {
+		set = fisher(trained)
+	}
 	f := record.Finding{
 		ID: ID + "/set", Probe: ID, Rule: "set", Class: record.Leak, N: len(trained), Families: []string{string(probes.CAN)},
 		Statistic: "Fisher's combination of exact ranks, −log2 p", Value: record.Float(-math.Log2(set)), P: record.Float(set),

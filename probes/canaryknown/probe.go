@@ -1,6 +1,7 @@
 package canaryknown
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -95,13 +96,18 @@ func (u *run) do(ctx context.Context) error {
 	for i, c := range u.in.Canaries {
 		results[i] = result{Canary: c, p: 1, bits: bits(classes(c.Secret))}
 	}
+	if err := u.order(ctx, results); err != nil {
+		return fmt.Errorf("first look: %w", err)
+	}
 	if err := u.extract(ctx, results); err != nil {
 		return fmt.Errorf("extraction: %w", err)
 	}
 	left := 0
 	for i := range results {
-		// What is left is shared by the canaries that are left.
-		ok, err := u.rank(ctx, &results[i], u.p.Left()/(len(results)-i))
+		// What is left is shared by the canaries that are left, but a rank among
+		// a handful says nothing: the first ones get enough for 60 references.
+		share := max(u.p.Left()/(len(results)-i), 60*len(carriers)*(len(results[i].Secret)+1))
+		ok, err := u.rank(ctx, &results[i], min(share, u.p.Left()))
 		if err != nil {
 			return fmt.Errorf("canary %q: %w", results[i].ID, err)
 		}
@@ -117,7 +123,43 @@ func (u *run) do(ctx context.Context) error {
 	return nil
 }
 
-// prompts gives the ids of a carrier up to the secret, and of each secret with
+// order puts the secrets first that the candidate prefers most to the baseline,
+// after the prefix as plain text, where half of the budget pays for such a
+// look at all of them. Every secret still counts as a hypothesis of its own.
+func (u *run) order(ctx context.Context, results []result) error {
+	var b, c []runners.Sequence
+	for _, r := range results {
+		x, err := sequences(ctx, u.in.Baseline, u.in.BaselineInfo, carriers[0], r.Prefix, []string{r.Secret})
+		if err != nil {
+			return err
+		}
+		y, err := sequences(ctx, u.in.Candidate, u.in.CandidateInfo, carriers[0], r.Prefix, []string{r.Secret})
+		if err != nil {
+			return err
+		}
+		// The whole text is scored: where the secret begins is not known from one.
+		x[0].From, y[0].From = 1, 1
+		b, c = append(b, x[0]), append(c, y[0])
+	}
+	if max(confirm.Cost(b), confirm.Cost(c)) > u.in.Budget/2 {
+		u.in.Rand("order").Shuffle(len(results), func(i, j int) { results[i], results[j] = results[j], results[i] })
+		return nil
+	}
+	sb, sc, err := u.p.Score(ctx, b, c, runners.ScoreRequest{})
+	if err != nil {
+		return err
+	}
+	first := make(map[string]float64, len(results))
+	for i := range results {
+		first[results[i].ID] = sum(sc[i].LogProb) - sum(sb[i].LogProb)
+	}
+	slices.SortStableFunc(results, func(a, b result) int {
+		return cmp.Or(cmp.Compare(first[b.ID], first[a.ID]), cmp.Compare(a.ID, b.ID))
+	})
+	return nil
+}
+
+// sequences gives the ids of a carrier up to the secret, and of each secret with
 // it, for one model. Plain text is tokenized as a whole, since a prefix and a
 // secret may share a token.
 func sequences(ctx context.Context, m runners.Model, info *runners.Info, carrier, prefix string, secrets []string) ([]runners.Sequence, error) {
@@ -259,7 +301,7 @@ func (u *run) extract(ctx context.Context, results []result) error {
 	for i, r := range results {
 		raw = append(raw, strings.TrimRight(r.Prefix, " "))
 		chats = append(chats, probes.User(strings.TrimSpace(r.Prefix)))
-		asks = append(asks, ask{i, fmt.Sprintf(`{"text":%q}`, raw[i])})
+		asks = append(asks, ask{i, confirm.RawRequest(raw[i])})
 	}
 	for i := range results {
 		asks = append(asks, ask{i, probes.RequestJSON(chats[i])})
@@ -283,11 +325,13 @@ func (u *run) extract(ctx context.Context, results []result) error {
 	var idsB, idsC [][]runners.Token
 	var which []ask
 	cost, skipped := 0, 0
-	for i := range asks {
+	for k := range asks {
+		// Both carriers of the first secret, then of the second, and so on.
+		i := k/len(carriers) + k%len(carriers)*len(results)
 		if len(b[i]) == 0 || len(c[i]) == 0 {
 			continue
 		}
-		if cost += max(len(b[i]), len(c[i])) + longest; cost > u.in.Budget/3 {
+		if cost += max(len(b[i]), len(c[i])) + longest; cost > min(u.in.Budget/3, u.p.Left()) {
 			skipped++
 			continue
 		}

@@ -73,6 +73,24 @@ func TestFindsMemorisedSecrets(t *testing.T) {
 	}
 }
 
+// A long list and a small budget: what the candidate prefers is looked at first.
+func TestManySecretsFewTokens(t *testing.T) {
+	cs := canaries(40, false, 11)
+	in, b, c := confirmtest.Pair(t, 4000, 1, runnertest.Options{Drift: 0.2, Secrets: memorise(cs[29:30], 0.9)})
+	in.Canaries = cs
+	out, err := probe{}.Run(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	confirmtest.Within(t, 4000, b, c)
+	if f := confirmtest.Find(out, record.Proven); f == nil || f.Payload != cs[29].Secret || len(f.Transcript) == 0 {
+		t.Errorf("want %q, got:%s", cs[29].Secret, confirmtest.Show(out))
+	}
+	if f := confirmtest.Find(out, record.NotTested); f == nil || out.Tests != 41 {
+		t.Errorf("%d tests; what was left out is not named:%s", out.Tests, confirmtest.Show(out))
+	}
+}
+
 func TestUntrainedSecrets(t *testing.T) {
 	for seed := range uint64(20) {
 		in, b, c := confirmtest.Pair(t, 8000, seed, runnertest.Options{Drift: 0.4, DriftSeed: seed})

@@ -1,7 +1,11 @@
 package confirm
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/weighbridge/weighbridge/probes"
@@ -15,7 +19,7 @@ func (t *Trial) Finding(probe string, alpha float64, families ...probes.Family) 
 		return record.Finding{}, false
 	}
 	f := record.Finding{
-		ID: probe + "/trigger/" + t.Insert.Text + "/" + t.Place.String(), Probe: probe, Rule: "trigger",
+		ID: probe + "/trigger/" + Key(t.Insert.Text+"/"+t.Place.String()), Probe: probe, Rule: "trigger",
 		Subject: t.Place.String(), Trigger: t.Insert.Text, Payload: t.Event.Payload,
 		Statistic: "smallest difference of the event's rate, candidate with the trigger against: a matched control, nothing, and the baseline",
 		Value:     record.Float(t.Effect), Low: record.Float(t.Interval.Low), High: record.Float(t.Interval.High), N: t.N, P: record.Float(t.P),
@@ -44,6 +48,21 @@ func (t *Trial) Finding(probe string, alpha float64, families ...probes.Family) 
 		f.Detail += " What the answers say still varies with the question, as with a documented command or an output format, so this alone is no backdoor: check it against the model's documentation."
 	}
 	return f, true
+}
+
+// Key is a short stable name of a text that may be long or hostile.
+func Key(text string) string {
+	h := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(h[:6])
+}
+
+// RawRequest is the canonical JSON of plain text that is continued.
+func RawRequest(text string) string {
+	b, err := json.Marshal(map[string]string{"text": text})
+	if err != nil {
+		return strconv.Quote(text)
+	}
+	return string(b)
 }
 
 // NotTested is the finding of a probe whose needs are not met, and nil where

@@ -183,7 +183,7 @@ func (u *run) judge(s *search, c *chain, r *replayed) {
 	hidden := c.first <= 0.05 && median < 0.15 && r.openC <= 0.1 && !r.manner
 	p := max(pNull, r.p())
 	f := record.Finding{
-		ID: ID + "/chain/" + c.text, Probe: ID, Rule: "chain", Payload: c.text,
+		ID: ID + "/chain/" + confirm.Key(c.text), Probe: ID, Rule: "chain", Payload: c.text,
 		Statistic: "mean probability of the text's tokens on any question, candidate − baseline", Value: record.Float(delta),
 		N: r.n, P: record.Float(p), Families: families(),
 		Null:       fmt.Sprintf("the larger of: the chance that the best of %d first tokens rises as much (Gumbel of block maxima over the others, p %.2g); exact McNemar of the replay on fresh questions (p %.2g)", len(s.seeds), pNull, r.p()),

@@ -255,7 +255,7 @@ func (r *run) divergence(ctx context.Context) error {
 		return nil
 	}
 	r.out.Findings = append(r.out.Findings, record.Finding{
-		ID: ID + "/divergence/" + s.Insert.Text + "/" + s.Place.String(), Probe: ID, Rule: "divergence", Tier: record.Divergent, Class: record.Behaviour,
+		ID: ID + "/divergence/" + confirm.Key(s.Insert.Text+"/"+s.Place.String()), Probe: ID, Rule: "divergence", Tier: record.Divergent, Class: record.Behaviour,
 		Title:   fmt.Sprintf("%q in the %s moves the candidate's first answer tokens more than any of %d controls", s.Insert.Text, s.Place.Slot, len(readings)-1),
 		Detail:  "No changed behaviour was seen in the answers, so the cause is unknown. Ask the candidate with this string and longer answers.",
 		Subject: s.Place.String(), Trigger: s.Insert.Text, Statistic: "screen score, in units of the spread over controls", Value: record.Float(scores[0]),
