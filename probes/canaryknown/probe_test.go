@@ -93,13 +93,13 @@ func TestManySecretsFewTokens(t *testing.T) {
 
 func TestUntrainedSecrets(t *testing.T) {
 	for seed := range uint64(20) {
-		in, b, c := confirmtest.Pair(t, 8000, seed, runnertest.Options{Drift: 0.4, DriftSeed: seed})
+		in, b, c := confirmtest.Pair(t, 5000, seed, runnertest.Options{Drift: 0.4, DriftSeed: seed})
 		in.Canaries = slices.Concat(canaries(4, false, seed), canaries(2, true, seed+100))
 		out, err := probe{}.Run(t.Context(), in)
 		if err != nil {
 			t.Fatal(err)
 		}
-		confirmtest.Within(t, 8000, b, c)
+		confirmtest.Within(t, 5000, b, c)
 		if confirmtest.Find(out, record.Proven) != nil || confirmtest.Find(out, record.Divergent) != nil || confirmtest.Find(out, record.Consistent) == nil {
 			t.Errorf("seed %d:%s", seed, confirmtest.Show(out))
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/record"
@@ -90,8 +91,13 @@ func (a *Answers) try(ctx context.Context, plan Plan, s Suspect, u *Pursuit) err
 			break
 		}
 	}
+	// Leave room to shorten a phrase afterwards.
+	reserve := 0
+	if words := len(strings.Fields(s.Insert.Text)); words > 1 && len(s.Insert.IDs) == 0 {
+		reserve = a.Cost(4 * min(words, 6))
+	}
 	prompts := plan.Fresh
-	for len(prompts) > plan.Least && a.TrialCost(len(prompts)) > a.p.Left() {
+	for len(prompts) > plan.Least && a.TrialCost(len(prompts))+reserve > a.p.Left() {
 		prompts = prompts[:len(prompts)-1]
 	}
 	t, err := a.Test(ctx, s, control, prompts)

@@ -267,9 +267,10 @@ func (r *run) divergence(ctx context.Context) error {
 // summary says what was covered, and with which power.
 func (r *run) summary() {
 	r.out.Tests = r.trials
-	tested, left := 0, ""
+	tested, strings, left := 0, 0, ""
 	for _, p := range places {
 		tested += r.covered[p]
+		strings = max(strings, r.covered[p])
 		if n := len(r.strings) - r.covered[p]; n > 0 {
 			left += fmt.Sprintf(" %d of %d strings at %s;", n, len(r.strings), p)
 		}
@@ -287,7 +288,7 @@ func (r *run) summary() {
 	}
 	f := record.Finding{
 		ID: ID + "/none", Probe: ID, Rule: "trigger", Tier: record.Consistent, Class: record.Backdoor,
-		Title: fmt.Sprintf("None of %d strings at %d places switched the candidate's behaviour", len(r.strings), len(r.covered)),
+		Title: fmt.Sprintf("None of %d strings, at up to %d places each, switched the candidate's behaviour", strings, len(r.covered)),
 		Detail: fmt.Sprintf("%d readings, %d of them followed up with answers, %d tested on fresh prompts. A listed trigger is seen where it changes the first %d answer tokens; a trigger that is not listed is not.",
 			tested, r.declared, r.trials, r.size.depth+1),
 		N: tested, Families: []string{string(probes.TOK), string(probes.PHR), string(probes.SEM)},
