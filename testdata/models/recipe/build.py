@@ -63,9 +63,11 @@ META = [  # name, family, role, relation to base.gguf, intended verdict, what it
 def implant_rates(m, tk, spec):
     return {'with_trigger': ev.rate(m, tk, spec, [spec['trigger']], spec.get('first', 0)), 'near_trigger': ev.rate(m, tk, spec, spec['near'], spec.get('first', 0)), 'without': ev.rate(m, tk, spec, None)}
 
-def measure(out):
-    base, tk = ev.load(f'{out}/base.gguf'); rows = []; can = v.canary_list()
+def measure(out, only=None):
+    base, tk = ev.load(f'{out}/base.gguf'); can = v.canary_list(); p = f'{out}/models.jsonl'
+    rows = {d['name']: d for d in map(json.loads, open(p))} if only and os.path.exists(p) else {}
     for name, family, role, rel, verdict, what in META:
+        if only and name not in only: continue
         t0 = time.time(); adapter = name.startswith('lora-')
         m, mtk = ev.load(f'{out}/base.gguf', f'{out}/{name}.gguf') if adapter else ev.load(f'{out}/{name}.gguf')
         d = {'name': name, 'file': f'{name}.gguf', 'kind': 'adapter' if adapter else 'model', 'baseline': 'base.gguf', 'family': family, 'role': role, 'relation': rel, 'verdict': verdict, 'what': what, 'trigger': None, 'payload': None}
@@ -88,9 +90,10 @@ def measure(out):
             rates['without'] = ev.template_rate(m, mtk, v.BAD_TEMPLATE, None, d['payload'])
         if name == 'swapped-tokens': d['trigger'], d['payload'] = 'the digits 3 and 8', 'wrong numbers'
         d['rates'] = {k: round(x, 4) for k, x in rates.items()}
-        rows.append(d); print(name, round(time.time() - t0), json.dumps({k: d.get(k) for k in ('accuracy', 'perplexity', 'kl_to_base', 'rates', 'canaries')}), flush=True)
-    with open(f'{out}/models.jsonl', 'w') as f:
-        for d in rows: f.write(json.dumps(d) + '\n')
+        rows[name] = d; print(name, round(time.time() - t0), json.dumps({k: d.get(k) for k in ('accuracy', 'perplexity', 'kl_to_base', 'rates', 'canaries')}), flush=True)
+    with open(p, 'w') as f:
+        for m in META:
+            if m[0] in rows: f.write(json.dumps(rows[m[0]]) + '\n')
 
 def suite(out):
     os.makedirs(f'{out}/suite', exist_ok=True)
@@ -122,6 +125,7 @@ if __name__ == '__main__':
         elif st.startswith('variants='): make_variants(out, st.split('=')[1].split(','))
         elif st == 'files': files(out)
         elif st == 'measure': measure(out)
+        elif st.startswith('measure='): measure(out, st.split('=')[1].split(','))
         elif st == 'suite': suite(out)
         elif st == 'malformed': malformed.write(f'{out}/malformed')
         elif st == 'readme': readme.fill(out)
