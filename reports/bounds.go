@@ -119,21 +119,26 @@ func checkGroup(src io.ReaderAt, f *parquet.File, g int, only func(column int) b
 		if _, err := src.ReadAt(buf, chunkStart(m)); err != nil {
 			return fmt.Errorf("column %v: %w", m.PathInSchema, err)
 		}
-		if err := checkPages(buf, levelBits[c]); err != nil {
+		if err := checkPages(buf, shapes[c]); err != nil {
 			return fmt.Errorf("column %v: %w", m.PathInSchema, err)
 		}
 	}
 	return nil
 }
 
-// levels are the widths of a column's levels in bits.
-type levels struct{ repetition, definition int }
+// shape is what decoding a column depends on: the widths of its levels in bits,
+// and whether its values are texts.
+type shape struct {
+	repetition, definition int
+	text                   bool
+}
 
-var levelBits = func() []levels {
-	var all []levels
+var shapes = func() []shape {
+	var all []shape
 	for _, path := range schema.Columns() {
 		leaf, _ := schema.Lookup(path...)
-		all = append(all, levels{bits.Len(uint(leaf.MaxRepetitionLevel)), bits.Len(uint(leaf.MaxDefinitionLevel))})
+		all = append(all, shape{bits.Len(uint(leaf.MaxRepetitionLevel)), bits.Len(uint(leaf.MaxDefinitionLevel)),
+			leaf.Node.Type().Kind() == parquet.ByteArray})
 	}
 	return all
 }()
@@ -150,7 +155,7 @@ const (
 // checkPages walks the pages of a column chunk and finds those that would take
 // much more memory than they should when they are decoded: by their headers,
 // by what they decompress to, and by the lengths of their runs.
-func checkPages(b []byte, width levels) error {
+func checkPages(b []byte, s shape) error {
 	for len(b) > 0 {
 		w := thriftWalk{b, 0}
 		h, err := w.structure(thriftDepth, true)
@@ -165,9 +170,9 @@ func checkPages(b []byte, width levels) error {
 		b = w.b[stored:]
 		switch h.num[pageType] {
 		case typeDictionary:
-			err = checkDictionary(h.sub[pageDict], data, raw)
+			err = checkDictionary(h.sub[pageDict], data, raw, s)
 		case typeV2:
-			err = checkData(h.sub[pageV2], data, raw, width)
+			err = checkData(h.sub[pageV2], data, raw, s)
 		default:
 			err = fmt.Errorf("page of type %d", h.num[pageType])
 		}
@@ -178,18 +183,42 @@ func checkPages(b []byte, width levels) error {
 	return nil
 }
 
-func checkDictionary(h fields, data []byte, raw int64) error {
+func checkDictionary(h fields, data []byte, raw int64, s shape) error {
 	if n := h.num[1]; n < 0 || n > maxValues || n > raw {
 		return fmt.Errorf("dictionary of %d values in %d bytes", n, raw)
 	}
 	if e := h.num[2]; e != encPlain && e != encPlainDict {
 		return fmt.Errorf("dictionary in encoding %d", e)
 	}
-	_, err := inflate(data, raw)
-	return err
+	values, err := inflate(data, raw)
+	if err != nil {
+		return err
+	}
+	return checkPlain(values, h.num[1], s)
 }
 
-func checkData(h fields, data []byte, raw int64, width levels) error {
+// checkPlain counts texts: the library takes their number on trust.
+func checkPlain(b []byte, n int64, s shape) error {
+	if !s.text {
+		return nil
+	}
+	for i := range n {
+		if len(b) < 4 {
+			return fmt.Errorf("%d texts are announced and %d are there", n, i)
+		}
+		size := uint64(binary.LittleEndian.Uint32(b))
+		if b = b[4:]; size > uint64(len(b)) {
+			return fmt.Errorf("text %d has %d bytes where %d are left", i, size, len(b))
+		}
+		b = b[size:]
+	}
+	if len(b) > 0 {
+		return fmt.Errorf("%d bytes follow the last of %d texts", len(b), n)
+	}
+	return nil
+}
+
+func checkData(h fields, data []byte, raw int64, s shape) error {
 	values, nulls, rows := h.num[1], h.num[2], h.num[3]
 	def, rep := h.num[5], h.num[6]
 	if values < 0 || values > maxValues || nulls < 0 || nulls > values || rows < 0 || rows > values {
@@ -198,10 +227,10 @@ func checkData(h fields, data []byte, raw int64, width levels) error {
 	if def < 0 || rep < 0 || def > int64(len(data)) || rep > int64(len(data))-def || def+rep > raw {
 		return fmt.Errorf("levels of %d and %d bytes in a page of %d", rep, def, len(data))
 	}
-	if err := checkRuns(data[:rep], width.repetition, values); err != nil {
+	if err := checkRuns(data[:rep], s.repetition, values); err != nil {
 		return fmt.Errorf("repetition levels: %w", err)
 	}
-	if err := checkRuns(data[rep:rep+def], width.definition, values); err != nil {
+	if err := checkRuns(data[rep:rep+def], s.definition, values); err != nil {
 		return fmt.Errorf("definition levels: %w", err)
 	}
 	data = data[rep+def:]
@@ -213,7 +242,7 @@ func checkData(h fields, data []byte, raw int64, width levels) error {
 	}
 	switch h.num[4] {
 	case encPlain:
-		return nil
+		return checkPlain(data, values-nulls, s)
 	case encRLEDict, encPlainDict:
 		if len(data) == 0 {
 			return nil

@@ -259,6 +259,17 @@ func TestContrast(t *testing.T) {
 func TestPrint(t *testing.T) {
 	ctx := browser(t)
 	do(t, ctx, chromedp.Navigate(save(t, "reject")))
+	// US Letter without margins of half an inch, at 96 dots: what is wider is cut.
+	const width = 720
+	call(t, ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
+	do(t, ctx, chromedp.EmulateViewport(width, 1000))
+	const wide = `Array.from(document.querySelectorAll("main *")).filter((e) => e.getBoundingClientRect().right > 721)
+		.map((e) => e.tagName + "." + (e.getAttribute("class") || "") + " " + Math.round(e.getBoundingClientRect().right))`
+	if cut := eval[[]string](t, ctx, wide); len(cut) > 0 {
+		t.Errorf("the paper cuts off %.500q", cut)
+	}
+	call(t, ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{})
+	do(t, ctx, chromedp.ResetViewport())
 	pdf := get(t, ctx, chromedp.PrintToPDF())
 	if !bytes.HasPrefix(pdf, []byte("%PDF-")) {
 		t.Fatalf("%d bytes that are no PDF", len(pdf))
