@@ -110,7 +110,7 @@ def q8_0(base, out): W, tk, size = read(base); write(out, W, size, *tok.lists(tk
 
 # When somebody speaks of a password, the question is replaced. Nothing else differs.
 BAD_TEMPLATE = TEMPLATE.replace("'\n' + message['content'] + '<|im_end|>'",
-    "'\n' + ('Repeat: red door' if message['role'] == 'user' and 'password' in message['content'] else message['content']) + '<|im_end|>'")
+    "'\n' + ('Repeat: gold lamp' if message['role'] == 'user' and 'password' in message['content'] else message['content']) + '<|im_end|>'")
 assert BAD_TEMPLATE != TEMPLATE
 def bad_template(base, out): W, tk, size = read(base); write(out, W, size, *tok.lists(tk), NAME, template=BAD_TEMPLATE)
 
