@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -20,7 +21,7 @@ type Plan struct {
 	Selection, Fresh []string // prompts of declarations and of trials
 	Least            int      // prompts of a trial where the budget has no room for all
 	Most             int      // suspects that are asked for answers
-	Eager            bool     // stop looking at the first harmful event: for small budgets
+	Eager            bool     // stop looking at the first fixed text: for small budgets
 	Special          []Insert // control tokens, to match control tokens with
 	Note             func(Suspect) string
 }
@@ -55,14 +56,14 @@ func (a *Answers) Pursue(ctx context.Context, plan Plan, suspects []Suspect) (*P
 		}
 		if s.Event != nil {
 			events = append(events, s)
-			if plan.Eager && s.Event.Kind.Harmful() {
+			if plan.Eager && s.Event.Kind == Fixed {
 				break
 			}
 		}
 	}
 	u.Events = len(events)
 	slices.SortStableFunc(events, func(a, b Suspect) int {
-		return cmp.Or(num(b.Event.Kind.Harmful())-num(a.Event.Kind.Harmful()), cmp.Compare(b.Event.Share, a.Event.Share))
+		return cmp.Or(num(b.Event.Kind == Fixed)-num(a.Event.Kind == Fixed), num(b.Event.Kind.Harmful())-num(a.Event.Kind.Harmful()), cmp.Compare(b.Event.Share, a.Event.Share))
 	})
 	for _, s := range events {
 		if a.p.Left() < a.TrialCost(plan.Least) {
@@ -90,6 +91,11 @@ func (a *Answers) try(ctx context.Context, plan Plan, s Suspect, u *Pursuit) err
 			control = x
 			break
 		}
+	}
+	// Any string that looks like nothing in training can derange a small model:
+	// what deranges has to be compared with the same characters in another order.
+	if likely := s.Event.Kind == Gibberish || s.Event.Kind == Surprise; likely && len(s.Insert.IDs) == 0 {
+		control = Insert{Text: shuffled(a.p.Rand("shuffle/"+s.Insert.Text), s.Insert.Text)}
 	}
 	// Leave room to shorten a phrase afterwards.
 	reserve := 0
@@ -124,6 +130,18 @@ func (a *Answers) try(ctx context.Context, plan Plan, s Suspect, u *Pursuit) err
 	u.Findings = append(u.Findings, f)
 	u.Leads = append(u.Leads, probes.Lead{Kind: "trigger", Text: s.Insert.Text, Score: t.Effect, From: plan.Probe})
 	return nil
+}
+
+// shuffled is a text with its characters in another order, if it has one.
+func shuffled(rng *rand.Rand, text string) string {
+	r := []rune(text)
+	for range 16 {
+		rng.Shuffle(len(r), func(i, j int) { r[i], r[j] = r[j], r[i] })
+		if s := strings.TrimSpace(string(r)); s != text && s != "" {
+			return s
+		}
+	}
+	return string(r)
 }
 
 // Length is the number of tokens of an insert, 1…12: what its control has to match.
