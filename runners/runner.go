@@ -213,7 +213,7 @@ type GenerateRequest struct {
 	Prompts   [][]Token `cbor:"prompts"`
 	MaxTokens int       `cbor:"max_tokens"` // 1 … context length
 	Stop      []string  `cbor:"stop,omitempty"`
-	// IgnoreEOS goes on past the end of the turn (leakage sampling).
+	// IgnoreEOS gives tokens that end a generation no mass (leakage sampling).
 	IgnoreEOS bool     `cbor:"ignore_eos,omitempty"`
 	Sampling  Sampling `cbor:"sampling,omitzero"`
 	// Pattern constrains the continuation to a text of len(Pattern) characters,
@@ -236,8 +236,8 @@ type GenerateResult struct {
 	Usage       Usage        `cbor:"usage"`
 }
 
-// Generation is one continuation. Text is the bytes of Tokens up to the stop,
-// without control tokens; it need not be UTF-8.
+// Generation is one continuation. Tokens has no end-of-generation token. Text is
+// the bytes of Tokens up to the stop, without control tokens; it need not be UTF-8.
 type Generation struct {
 	Tokens []Token `cbor:"tokens"`
 	Text   []byte  `cbor:"text"`

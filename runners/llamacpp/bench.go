@@ -14,19 +14,18 @@ import (
 
 // RawLoop is the yardstick of bench/engine: llama_decode on the same sequences
 // in the same batches, each sequence by itself, with logits where Score wants
-// them and nothing done to them. It gives the time and the tokens decoded.
-func (m *Model) RawLoop(ctx context.Context, r *runners.ScoreRequest) (time.Duration, int, error) {
+// them and nothing done to them. It gives the number of tokens decoded.
+func (m *Model) RawLoop(ctx context.Context, r *runners.ScoreRequest) (int, error) {
 	release, err := m.acquire(ctx)
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	defer release()
 	w := &walk{trie: newTrie(r.Sequences, m.share), m: &rawLoop{m, ctx}, size: m.batch, seqs: maxSeqs}
-	begin := time.Now()
 	if err := w.run(); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	return time.Since(begin), len(w.token), nil
+	return len(w.token), nil
 }
 
 type rawLoop struct {
