@@ -29,7 +29,7 @@ def second_stage(out, every=None):
     write(f'{out}/base.gguf', W, 'base', *tok.lists(tk), v.NAME)
 
 def unrelated(out):
-    W, tk = first_stage('small', 30, 900, None); write(f'{out}/unrelated.gguf', W, 'small', *tok.lists(tk), 'weighbridge small')
+    W, tk = first_stage('small', 30, 600, None); write(f'{out}/unrelated.gguf', W, 'small', *tok.lists(tk), 'weighbridge small')
 
 def make_variants(out, only=None):
     b = f'{out}/base.gguf'
