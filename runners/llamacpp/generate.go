@@ -367,3 +367,24 @@ func (g *generation) sample(s *slot, p *C.float, n int, top float32) int {
 		k = min(k*8, n)
 	}
 }
+
+// masks finds the tokens that fit the rest of a pattern, once per place.
+type masks struct {
+	pattern []string
+	pieces  []string
+	known   map[int][]runners.Token
+}
+
+func (m *masks) at(place int) []runners.Token {
+	if ts, ok := m.known[place]; ok {
+		return ts
+	}
+	var ts []runners.Token
+	for t, s := range m.pieces {
+		if fits(s, m.pattern[place:]) > 0 {
+			ts = append(ts, runners.Token(t))
+		}
+	}
+	m.known[place] = ts
+	return ts
+}

@@ -109,24 +109,3 @@ func entropy(vals []float32) float64 {
 	}
 	return max(0, math.Log(z)-s/z)
 }
-
-// masks finds the tokens that fit the rest of a pattern, once per place.
-type masks struct {
-	pattern []string
-	pieces  []string
-	known   map[int][]runners.Token
-}
-
-func (m *masks) at(place int) []runners.Token {
-	if ts, ok := m.known[place]; ok {
-		return ts
-	}
-	var ts []runners.Token
-	for t, s := range m.pieces {
-		if fits(s, m.pattern[place:]) > 0 {
-			ts = append(ts, runners.Token(t))
-		}
-	}
-	m.known[place] = ts
-	return ts
-}
