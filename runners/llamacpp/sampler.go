@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/weighbridge/weighbridge/runners"
 )
 
 // stream is the random stream of one item of a request.
