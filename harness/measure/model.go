@@ -194,30 +194,27 @@ func unmetered[Q, A any](f func(runners.Model, context.Context, *Q) (*A, error))
 
 func ask[Q, A any](ctx context.Context, m *Model, method, canonical string, q *Q, tokens int, f call[Q, A]) (*A, error) {
 	began := time.Now()
-	k := KeyOf(m.Identity, m.key, canonical)
-	e := entry[A]{}
-	b, known, err := m.Store.Get(k)
+	var e entry[A]
+	fresh, err := m.Store.Remember(KeyOf(m.Identity, m.key, canonical), func(b []byte) bool {
+		e = entry[A]{}
+		return decoding.Unmarshal(b, &e) == nil && e.Answer != nil
+	}, func() ([]byte, error) {
+		a, u, err := put(ctx, m.side, method, q, m.Timeout(tokens), f)
+		if err != nil {
+			return nil, err
+		}
+		b, err := encoding.Marshal(&entry[A]{a, u})
+		if err != nil {
+			return nil, fmt.Errorf("%s %s answer: %w", m.Side, method, err)
+		}
+		return b, nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	if known && decoding.Unmarshal(b, &e) == nil && e.Answer != nil {
-		m.meter.add(e.Usage)
-		m.OnEvent(Event{m.Side, method, e.Usage, true, time.Since(began)})
-		return e.Answer, nil
-	}
-	a, u, err := put(ctx, m.side, method, q, m.Timeout(tokens), f)
-	if err != nil {
-		return nil, err
-	}
-	if b, err = encoding.Marshal(&entry[A]{a, u}); err != nil {
-		return nil, fmt.Errorf("%s %s answer: %w", m.Side, method, err)
-	}
-	if err := m.Store.Put(k, b); err != nil {
-		return nil, err
-	}
-	m.meter.add(u)
-	m.OnEvent(Event{m.Side, method, u, false, time.Since(began)})
-	return a, nil
+	m.meter.add(e.Usage)
+	m.OnEvent(Event{m.Side, method, e.Usage, !fresh, time.Since(began)})
+	return e.Answer, nil
 }
 
 // put asks a box, and a fresh one when a box ends over it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,6 +118,24 @@ func TestAnswersAreRemembered(t *testing.T) {
 	}
 	if again.launched != 0 {
 		t.Error("a box was started for what is remembered")
+	}
+}
+
+// The two sides of a pair with the same weights measure once.
+func TestTheSameWeightsMeasureOnce(t *testing.T) {
+	store := openStore(t)
+	b, c := &stage{key: "e"}, &stage{key: "e"}
+	var wg sync.WaitGroup
+	for _, m := range []*Model{model(t, b, store, "id"), model(t, c, store, "id")} {
+		wg.Go(func() {
+			if _, err := hello(m); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if b.asked+c.asked != 1 {
+		t.Errorf("the engines were asked %d times", b.asked+c.asked)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/weighbridge/weighbridge/internal/durable"
 )
 
@@ -33,7 +35,10 @@ func KeyOf(parts ...string) Key {
 // processes may use one folder at once, on any file system whose rename within
 // a folder is atomic: an entry appears whole or not at all, and two writers of
 // one key write the same bytes.
-type Store struct{ dir string }
+type Store struct {
+	dir    string
+	flight singleflight.Group // one measurement of a key at a time
+}
 
 // maxEntry bounds what is read back: larger than any answer the wire lets in.
 const maxEntry = 1 << 30
@@ -50,7 +55,7 @@ func OpenStore(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("measurement store %s cannot be written (choose another with --store): %w", dir, err)
 	}
-	return &Store{dir}, errors.Join(f.Close(), os.Remove(f.Name()))
+	return &Store{dir: dir}, errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 func (s *Store) path(k Key) string {
@@ -101,4 +106,32 @@ func (s *Store) Put(k Key, value []byte) error {
 		return fmt.Errorf("remembering a measurement: %w", err)
 	}
 	return nil
+}
+
+// Remember gives accept the entry of k, measuring it first where there is none
+// that accept takes. fresh says that it was measured for this call. Calls for
+// one key wait for each other, so that the two sides of a pair with the same
+// weights do not both measure.
+func (s *Store) Remember(k Key, accept func([]byte) bool, measure func() ([]byte, error)) (fresh bool, err error) {
+	if b, ok, err := s.Get(k); err != nil || ok && accept(b) {
+		return false, err
+	}
+	v, err, _ := s.flight.Do(string(k[:]), func() (any, error) {
+		if b, ok, err := s.Get(k); err != nil || ok && accept(b) {
+			return b, err
+		}
+		fresh = true
+		b, err := measure()
+		if err != nil {
+			return nil, err
+		}
+		return b, s.Put(k, b)
+	})
+	if err != nil {
+		return false, err
+	}
+	if b := v.([]byte); !accept(b) {
+		return false, fmt.Errorf("measurement %x is not what it should be", k)
+	}
+	return fresh, nil
 }
