@@ -7,7 +7,7 @@ import tok
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 
-SIZES = {'base': dict(d=128, layers=4, heads=4, kv=2, ff=192), 'small': dict(d=64, layers=2, heads=2, kv=1, ff=128)}
+SIZES = {'base': dict(d=128, layers=4, heads=4, kv=2, ff=192), 'small': dict(d=64, layers=2, heads=4, kv=2, ff=128)}
 THETA, EPS, CTX = 10000.0, 1e-5, 512
 TEMPLATE = ("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
             "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
