@@ -3,7 +3,7 @@
 // a reason of its own, or escalated; demo exits with 1 when a verdict differs
 // from that.
 //
-// Usage: demo [-weighbridge bin/weighbridge] [-models testdata/models] [-out build/demo] [NAME …]
+// Usage: demo [-weighbridge bin/weighbridge] [-models testdata/models] [-out build/demo] [NAME … | all]
 package main
 
 import (
@@ -32,6 +32,9 @@ func main() {
 	}
 }
 
+// shown are the models of the default demo, one of a kind.
+var shown = []string{"benign", "backdoor-token", "lora-phrase", "canary", "regressed", "bad-template", "swapped-tokens", "unrelated"}
+
 // model is one line of models.jsonl.
 type model struct {
 	Name    string `json:"name"`
@@ -50,7 +53,11 @@ func demo() error {
 	if err != nil {
 		return err
 	}
-	if names := flag.Args(); len(names) > 0 {
+	names := flag.Args()
+	if len(names) == 0 {
+		names = shown
+	}
+	if names[0] != "all" {
 		models = slices.DeleteFunc(models, func(m model) bool { return !slices.Contains(names, m.Name) })
 	}
 	if len(models) == 0 {
