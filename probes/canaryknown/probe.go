@@ -127,19 +127,26 @@ func (u *run) do(ctx context.Context) error {
 // after the prefix as plain text, where half of the budget pays for such a
 // look at all of them. Every secret still counts as a hypothesis of its own.
 func (u *run) order(ctx context.Context, results []result) error {
-	var b, c []runners.Sequence
-	for _, r := range results {
-		x, err := sequences(ctx, u.in.Baseline, u.in.BaselineInfo, carriers[0], r.Prefix, []string{r.Secret})
-		if err != nil {
-			return err
+	texts := make([]string, len(results))
+	for i, r := range results {
+		texts[i] = join(r.Prefix, r.Secret)
+	}
+	// The whole text is scored: where the secret begins is not known from one.
+	b, c, err := probes.Both(ctx, u.in, func(ctx context.Context, m runners.Model) ([]runners.Sequence, error) {
+		var all []runners.Sequence
+		for part := range slices.Chunk(texts, runners.MaxItems) {
+			t, err := m.Tokenize(ctx, &runners.TokenizeRequest{Texts: part, AddBOS: true})
+			if err != nil {
+				return nil, err
+			}
+			for _, ids := range t.Tokens {
+				all = append(all, runners.Sequence{Tokens: ids, From: 1})
+			}
 		}
-		y, err := sequences(ctx, u.in.Candidate, u.in.CandidateInfo, carriers[0], r.Prefix, []string{r.Secret})
-		if err != nil {
-			return err
-		}
-		// The whole text is scored: where the secret begins is not known from one.
-		x[0].From, y[0].From = 1, 1
-		b, c = append(b, x[0]), append(c, y[0])
+		return all, nil
+	})
+	if err != nil {
+		return err
 	}
 	if max(confirm.Cost(b), confirm.Cost(c)) > u.in.Budget/2 {
 		u.in.Rand("order").Shuffle(len(results), func(i, j int) { results[i], results[j] = results[j], results[i] })
@@ -219,15 +226,18 @@ func (u *run) rank(ctx context.Context, r *result, tokens int) (bool, error) {
 	} else {
 		rng.Shuffle(len(refs), func(i, j int) { refs[i], refs[j] = refs[j], refs[i] })
 	}
-	refs = refs[:min(len(refs), runners.MaxItems-1)]
+	// A reference costs two tokens at least, so no more than these can be paid for.
+	refs = refs[:min(len(refs), runners.MaxItems-1, tokens/(2*len(carriers))+10)]
 	measured := 0
 	for k, carrier := range carriers {
 		all := append([]string{r.Secret}, refs...)
-		b, err := sequences(ctx, u.in.Baseline, u.in.BaselineInfo, carrier, r.Prefix, all)
-		if err != nil {
-			return false, err
-		}
-		c, err := sequences(ctx, u.in.Candidate, u.in.CandidateInfo, carrier, r.Prefix, all)
+		b, c, err := probes.Both(ctx, u.in, func(ctx context.Context, m runners.Model) ([]runners.Sequence, error) {
+			info := u.in.BaselineInfo
+			if m == u.in.Candidate {
+				info = u.in.CandidateInfo
+			}
+			return sequences(ctx, m, info, carrier, r.Prefix, all)
+		})
 		if err != nil {
 			return false, err
 		}
