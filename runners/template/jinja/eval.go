@@ -67,7 +67,7 @@ func inner(s *scope) *scope { return &scope{vars: map[string]any{}, up: s} }
 
 // run is one Render under way.
 type run struct {
-	limits                      Limits
+	limits              Limits
 	steps, depth, bytes int
 }
 
