@@ -70,7 +70,7 @@ bench: build build/venv weights build/weights/q8_0.gguf bin/runsc
 	go test -run xxx -bench Identify ./weights
 	go test -run xxx -bench Start ./harness/sandbox/sandboxtest
 	$(MAKE) -s engine-bench ENGINE_BENCH_MODEL='$(CURDIR)/build/weights/q8_0.gguf -threads 1'
-	go run ./bench/boxes -model build/weights/q8_0.gguf
+	$(MAKE) -s boxes-bench BOXES_BENCH_MODEL=build/weights/q8_0.gguf
 
 # Q8_0 is what the figures of the engine are stated for.
 build/weights/q8_0.gguf: build/weights/SmolLM2-135M-Instruct.gguf

@@ -33,7 +33,7 @@ ENGINE_ENV = CGO_ENABLED=1 CC='$(ENGINE_CC)' CXX='$(ENGINE_CXX)' \
 ENGINE_X       = -X "github.com/weighbridge/weighbridge/runners/llamacpp.build=$(ENGINE_BUILD)"
 ENGINE_LDFLAGS = -s -w -linkmode external -extldflags -static $(ENGINE_X)
 
-.PHONY: engine-deps engine-vet engine-test engine-bench FORCE
+.PHONY: engine-deps engine-vet engine-test engine-bench boxes-bench FORCE
 
 engine-deps:
 	@if ! command -v gcc >/dev/null || ! command -v g++ >/dev/null; then \
@@ -50,12 +50,15 @@ bin/modelserver: FORCE
 		|| { cat bin/.modelserver.log; exit 1; }
 
 engine-vet:
-	$(ENGINE_ENV) go vet -tags $(ENGINE_TAGS) ./runners/llamacpp ./cmd/modelserver/... ./bench/engine
+	$(ENGINE_ENV) go vet -tags $(ENGINE_TAGS) ./runners/llamacpp ./cmd/modelserver/... ./bench/engine ./bench/boxes
 
 engine-test:
 	$(ENGINE_ENV) go test -tags $(ENGINE_TAGS) -ldflags '$(ENGINE_X)' ./runners/llamacpp ./cmd/modelserver/...
 
 engine-bench:
 	$(ENGINE_ENV) go run -tags $(ENGINE_TAGS) -ldflags '$(ENGINE_X)' ./bench/engine -model $(ENGINE_BENCH_MODEL)
+
+boxes-bench: bin/modelserver
+	$(ENGINE_ENV) go run -tags $(ENGINE_TAGS) -ldflags '$(ENGINE_X)' ./bench/boxes -model $(BOXES_BENCH_MODEL)
 
 FORCE:
