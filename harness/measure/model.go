@@ -296,6 +296,7 @@ func (m *Model) Proof(ctx context.Context) (*record.Box, error) {
 	}
 	box := &record.Box{}
 	if ok && decoding.Unmarshal(b, box) == nil {
+		box.Side = m.Side // equal weights on both sides share the entry
 		return box, nil
 	}
 	x, end, err := m.live(ctx)
@@ -312,6 +313,7 @@ func (m *Model) Proof(ctx context.Context) (*record.Box, error) {
 func (s *side) proofKey() Key { return KeyOf(s.Identity, s.key, "proof") }
 
 func (s *side) rememberProof(box record.Box) error {
+	box.Side = ""
 	b, err := encoding.Marshal(&box)
 	if err != nil {
 		return fmt.Errorf("the %s's box proof: %w", s.Side, err)

@@ -276,4 +276,13 @@ func TestProofOutlivesTheBox(t *testing.T) {
 	if d := cmp.Diff(first, second); d != "" || later.launched != 0 {
 		t.Errorf("%s; %d boxes started", d, later.launched)
 	}
+	// Equal weights share the entry, and each side is called by its own name.
+	other := NewModel(Config{Side: "baseline", Identity: "id", Store: store, Launcher: later})
+	third, err := other.Proof(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Side != "candidate" || third.Side != "baseline" {
+		t.Errorf("the proofs are of the %q and the %q", first.Side, third.Side)
+	}
 }
