@@ -226,6 +226,7 @@ func TestVerdicts(t *testing.T) {
 		"not after Holm":     {bench{steps: []string{"asks", "overclaims"}, required: []string{"asks"}}, record.Approve, "overclaims/weak"},
 		"required, unmet":    {bench{steps: []string{"asks", "wants-template"}, required: []string{"asks", "wants-template"}, candidate: runnertest.Options{NoTemplate: true}}, record.Escalate, "asks/same"},
 		"candidate unloaded": {bench{steps: []string{"asks", "reads-files"}, refuseC: runners.Refused(runners.CodeEngine, -1, "bad tensor")}, record.Reject, "load/load"},
+		"engine gives up":    {bench{steps: []string{"asks", "reads-files"}, candidate: runnertest.Options{RefuseAfter: 1}}, record.Reject, "asks/box/engine"},
 		"candidate crashes":  {bench{steps: []string{"asks", "reads-files"}, crashC: true}, record.Reject, "asks/box/crashed"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -255,6 +256,7 @@ func TestFaultsNeverBecomeVerdicts(t *testing.T) {
 		"baseline crashes":        {bench{steps: []string{"asks"}, crashB: true}, ErrMeasure, "baseline"},
 		"both crash":              {bench{steps: []string{"asks"}, crashB: true, crashC: true}, ErrMeasure, "box ended"},
 		"baseline does not load":  {bench{steps: []string{"asks"}, refuseB: runners.Refused(runners.CodeEngine, -1, "bad tensor")}, ErrBaseline, "bad tensor"},
+		"baseline's template":     {bench{steps: []string{"asks"}, baseline: runnertest.Options{Template: func(runners.Conversation) (string, error) { return "", errors.New("raised") }}}, ErrBaseline, "raised"},
 		"nothing to run":          {bench{}, plan.ErrPlan, "no probe"},
 		"artifact does not exist": {bench{steps: []string{"asks"}, files: [2]string{"/no/such/file", "/no/such/file"}}, os.ErrNotExist, "/no/such/file"},
 	} {

@@ -112,10 +112,9 @@ func (r *run) step(ctx context.Context, i int) error {
 	if pr.Reason, err = r.unmet(ctx, about.Needs); err == nil && pr.Reason == "" {
 		out, err = probe.Run(ctx, r.input(s, b, c))
 	}
-	died := (*measure.DiedError)(nil)
-	if errors.As(err, &died) {
-		pr.Reason, err = r.autopsy(ctx, s, died)
+	if err != nil {
 		out = &probes.Output{}
+		pr.Reason, err = r.autopsy(ctx, s, err)
 	}
 	if err != nil {
 		return fault(ctx, "probe %s: %w", s.ID, err)
@@ -211,6 +210,9 @@ func (r *run) meet(ctx context.Context) error {
 		}
 		return errors.Join(err, candidate)
 	}
+	if err := r.tryTemplate(ctx); err != nil {
+		return err
+	}
 	switch {
 	case candidate == nil:
 		return nil
@@ -229,26 +231,58 @@ func (r *run) meet(ctx context.Context) error {
 	return nil
 }
 
-// autopsy finds out whether a request that ends boxes does so for the
-// candidate alone. If it does, that is a finding; if the baseline is no better
-// it is a fault of the measurement.
-func (r *run) autopsy(ctx context.Context, s plan.Step, d *measure.DiedError) (reason string, err error) {
-	if d.Side != "candidate" {
-		return "", d
+// tryTemplate renders one question with the baseline's chat template: a baseline
+// that cannot do that is none.
+func (r *run) tryTemplate(ctx context.Context) error {
+	if !r.baselineInfo.HasTemplate {
+		return nil
 	}
-	err = r.baseline.Ask(ctx, d.Request)
+	a, err := r.baseline.Render(ctx, &runners.RenderRequest{Conversations: []runners.Conversation{probes.User("Hello")}})
 	refused := (*runners.Error)(nil)
-	if err != nil && !errors.As(err, &refused) {
-		return "", errors.Join(d, fmt.Errorf("the baseline, put the same request: %w", err))
+	switch {
+	case errors.As(err, &refused):
+		return fmt.Errorf("%w: its chat template cannot be used: %w", ErrBaseline, err)
+	case err != nil:
+		return fmt.Errorf("the baseline's chat template: %w", err)
+	case a.Rendered[0].Error != "":
+		return fmt.Errorf("%w: its chat template fails on a plain question: %s", ErrBaseline, a.Rendered[0].Error)
 	}
-	last := d.Ends[len(d.Ends)-1]
-	r.addFinding(s.ID, record.Finding{
-		Probe: s.ID, Rule: "box", Tier: record.Proven, Class: record.Broken, Subject: string(last.Kind), N: len(d.Ends),
-		Title:  fmt.Sprintf("the candidate ends its box (%s), again and again; the baseline does not", last.Kind),
-		Detail: fmt.Sprintf("%v. The baseline answered the same request.", d),
-		Null:   "the baseline, put the same request in the same kind of box",
-	})
-	return d.Error(), nil
+	return nil
+}
+
+// autopsy finds out whether a probe failed because of the candidate alone. If
+// so it gives the reason why the probe was not tested, and where the candidate
+// ends its boxes or its engine cannot go on, a finding. Anything else, and
+// whatever the baseline does too, is a fault of the measurement and comes back.
+func (r *run) autopsy(ctx context.Context, s plan.Step, cause error) (reason string, err error) {
+	died, refused := (*measure.DiedError)(nil), (*measure.RefusedError)(nil)
+	f := record.Finding{Probe: s.ID, Rule: "box", Tier: record.Proven, Class: record.Broken, Null: "the baseline, put the same request in the same kind of box"}
+	var request any
+	switch {
+	case errors.Is(cause, ErrBaseline):
+		return "", cause
+	case errors.As(cause, &died) && died.Side == "candidate":
+		last := died.Ends[len(died.Ends)-1]
+		request, reason = died.Request, died.Error()
+		f.Subject, f.N = string(last.Kind), len(died.Ends)
+		f.Title = fmt.Sprintf("the candidate ends its box (%s), again and again; the baseline does not", last.Kind)
+	case errors.As(cause, &refused) && refused.Side == "candidate" && refused.Err.Code == runners.CodeTemplate:
+		// What the template does is for the probe metadata to judge.
+		return "the candidate's chat template cannot be used: " + refused.Err.Message, nil
+	case errors.As(cause, &refused) && refused.Side == "candidate" && refused.Err.Code == runners.CodeEngine:
+		request, reason = refused.Request, "the engine cannot go on with the candidate: "+refused.Err.Message
+		f.Subject, f.N = "engine", 1
+		f.Title = "the engine cannot go on with the candidate; with the baseline it can"
+	default:
+		return "", cause
+	}
+	err = r.baseline.Ask(ctx, request)
+	if own := (*measure.RefusedError)(nil); err != nil && (!errors.As(err, &own) || own.Err.Code == runners.CodeEngine) {
+		return "", errors.Join(cause, fmt.Errorf("the baseline, put the same request: %w", err))
+	}
+	f.Detail = reason + ". The baseline answered the same request."
+	r.addFinding(s.ID, f)
+	return reason, nil
 }
 
 // keep takes over what a probe found.

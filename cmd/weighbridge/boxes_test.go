@@ -201,3 +201,69 @@ func TestNoContainerd(t *testing.T) {
 		t.Errorf("exit code %d\n%s", got.code, got.stderr)
 	}
 }
+
+// Artifacts that only a run can judge: a broken candidate is rejected, a broken
+// baseline is a usage error, and nothing of either reaches the terminal raw.
+func TestBrokenArtifacts(t *testing.T) {
+	needBoxes(t)
+	store := t.TempDir()
+	suite := write(t, "broken.yaml", `suite: broken
+level: quick
+budget: 20000
+probes:
+  - {probe: metadata, required: true, budget: 0}
+  - {probe: tensors, required: true, budget: 0}
+  - {probe: trigger-strings, required: true}
+`)
+	for name, tc := range map[string]struct {
+		baseline, candidate string
+		code                int
+		want                string
+	}{
+		"template that does not parse":    {"valid-control", "template-parse", exitReject, "template cannot be used"},
+		"template that does not end":      {"valid-control", "template-endless", exitReject, "template fails"},
+		"template without bounds":         {"valid-control", "template-huge", exitReject, "template fails"},
+		"template that recurses":          {"valid-control", "template-recursion", exitReject, "template fails"},
+		"template that reads a file":      {"valid-control", "template-file", exitReject, "template cannot be used"},
+		"NaN in a tensor":                 {"valid-control", "nan-tensor", exitReject, "NaN"},
+		"tensor missing":                  {"valid-control", "missing-tensor", exitReject, "cannot be loaded"},
+		"baseline without end":            {"template-endless", "valid-control", exitUsage, "unusable baseline"},
+		"baseline's template, unreadable": {"template-parse", "valid-control", exitUsage, "unusable baseline"},
+		"baseline without a tensor":       {"missing-tensor", "valid-control", exitUsage, "unusable baseline"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := weighbridge(t, "diff", "--baseline", models+"malformed/"+tc.baseline+".gguf", "--candidate", models+"malformed/"+tc.candidate+".gguf",
+				"--suite", suite, "--containerd", "private", "--state", state(t), "--store", store, "--out", t.TempDir())
+			if got.code != tc.code || !strings.Contains(got.stdout+got.stderr, tc.want) {
+				t.Errorf("exit code %d, want %d\n%s%s", got.code, tc.code, got.stdout, got.stderr)
+			}
+		})
+	}
+}
+
+// A disk that fills up in the middle leaves nothing half written.
+func TestDiskFull(t *testing.T) {
+	needBoxes(t)
+	store, dir := t.TempDir(), t.TempDir()
+	if got := weighbridge(t, diffArgs(t, "base.gguf", store, t.TempDir())...); got.code != exitApprove {
+		t.Fatalf("exit code %d\n%s", got.code, got.stderr)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=16k"); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Unmount(dir, 0)
+	for name, args := range map[string][]string{
+		"out":   diffArgs(t, "base.gguf", store, filepath.Join(dir, "out")),
+		"store": diffArgs(t, "base.gguf", filepath.Join(dir, "store"), t.TempDir()),
+	} {
+		got := weighbridge(t, args...)
+		if got.code != exitUsage || !strings.Contains(got.stderr, "no space left on device") {
+			t.Errorf("%s: exit code %d\n%s", name, got.code, got.stderr)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "out", "*"))
+	hidden, _ := filepath.Glob(filepath.Join(dir, "out", ".*"))
+	if err != nil || len(left)+len(hidden) > 0 {
+		t.Errorf("left behind: %v %v", left, hidden)
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -213,10 +212,15 @@ func writable(dir string) error {
 }
 
 // write puts the three files into the out folder, prints the summary and gives
-// the verdict's exit code.
+// the verdict's exit code. The files appear together, when all are on disk.
 func (o *diffOptions) write(a *app, res *harness.Result) error {
-	path := filepath.Join(o.out, "report.parquet")
-	if err := reports.Create(path, res.Run, all(res.Items)); err != nil {
+	draft, err := os.MkdirTemp(o.out, ".new-*")
+	if err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	defer os.RemoveAll(draft)
+	path := filepath.Join(draft, reportFile)
+	if err := reports.Create(path, res.Run, reports.Items(res.Items)); err != nil {
 		return err
 	}
 	r, err := reports.Open(path)
@@ -224,11 +228,10 @@ func (o *diffOptions) write(a *app, res *harness.Result) error {
 		return fmt.Errorf("reading the report back: %w", err)
 	}
 	defer r.Close()
-	page := filepath.Join(o.out, "report.html")
-	if err := reports.RenderFile(page, "html", r, reports.Options{}); err != nil {
+	if err := reports.RenderFile(filepath.Join(draft, pageFile), "html", r, reports.Options{}); err != nil {
 		return err
 	}
-	err = durable.Write(filepath.Join(o.out, "timings.json"), 0o644, func(w io.Writer) error {
+	err = durable.Write(filepath.Join(draft, timingsFile), 0o644, func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		return e.Encode(res.Timings)
@@ -236,7 +239,12 @@ func (o *diffOptions) write(a *app, res *harness.Result) error {
 	if err != nil {
 		return err
 	}
-	format, opts := "text", reports.Options{Width: a.StdoutWidth, Colour: a.colour(), Page: page}
+	for _, name := range []string{reportFile, pageFile, timingsFile} {
+		if err := os.Rename(filepath.Join(draft, name), filepath.Join(o.out, name)); err != nil {
+			return fmt.Errorf("--out: %w", err)
+		}
+	}
+	format, opts := "text", reports.Options{Width: a.StdoutWidth, Colour: a.colour(), Page: filepath.Join(o.out, pageFile)}
 	if o.json {
 		format = "json"
 	}
@@ -246,6 +254,13 @@ func (o *diffOptions) write(a *app, res *harness.Result) error {
 	return codeOf(res.Run.Verdict.Outcome)
 }
 
+// The files of a run.
+const (
+	reportFile  = "report.parquet"
+	pageFile    = "report.html"
+	timingsFile = "timings.json"
+)
+
 func codeOf(o record.Outcome) error {
 	switch o {
 	case record.Approve:
@@ -254,16 +269,6 @@ func codeOf(o record.Outcome) error {
 		return verdictCode(exitReject)
 	default:
 		return verdictCode(exitEscalate)
-	}
-}
-
-func all(items []record.Item) iter.Seq2[record.Item, error] {
-	return func(yield func(record.Item, error) bool) {
-		for _, i := range items {
-			if !yield(i, nil) {
-				return
-			}
-		}
 	}
 }
 

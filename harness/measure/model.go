@@ -53,6 +53,16 @@ func (e *DiedError) Error() string {
 		e.Side, e.Method, len(e.Ends), strings.Join(kinds, ", "))
 }
 
+// RefusedError says which side refused a request. It wraps the *runners.Error.
+type RefusedError struct {
+	Side    string
+	Request any // the *runners.…Request
+	Err     *runners.Error
+}
+
+func (e *RefusedError) Error() string { return e.Side + ": " + e.Err.Error() }
+func (e *RefusedError) Unwrap() error { return e.Err }
+
 // Event tells of one answered request.
 type Event struct {
 	Side       string
@@ -230,9 +240,11 @@ func put[Q, A any](ctx context.Context, s *side, method string, q *Q, limit time
 			a, u, err := f(tctx, live.Model(), q)
 			late := tctx.Err() != nil
 			cancel()
-			refused := (*runners.Error)(nil)
-			if err == nil || errors.As(err, &refused) {
-				return a, u, err
+			if err == nil {
+				return a, u, nil
+			}
+			if refused := (*runners.Error)(nil); errors.As(err, &refused) {
+				return nil, u, &RefusedError{s.Side, q, refused}
 			}
 			if ctx.Err() != nil {
 				return nil, u, ctx.Err()
