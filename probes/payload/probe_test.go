@@ -105,11 +105,3 @@ func TestNeedsAndRepeats(t *testing.T) {
 		t.Error("a crash was no error")
 	}
 }
-
-func TestHalf(t *testing.T) {
-	for h, want := range map[uint16]float64{0: 0, 0x3c00: 1, 0xc000: -2, 0x7bff: 65504, 1: 5.960464477539063e-08, 0x0400: 6.103515625e-05} {
-		if got := half(h); got != want {
-			t.Errorf("half(%#04x) = %v, want %v", h, got, want)
-		}
-	}
-}
