@@ -3,6 +3,7 @@ package stats_test
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/weighbridge/weighbridge/harness/stats"
@@ -80,3 +81,25 @@ func TestPairedDifference(t *testing.T) {
 func first(b, _ []float64) []float64 { return b }
 
 func second(_, c []float64) []float64 { return c }
+
+func TestEquivalence(t *testing.T) {
+	e := stats.Estimate{N: 100, Mean: -0.01, SE: 0.01}
+	near(t, "no worse than 0.03", e.NotWorse(0.03), 0.02275, 5e-6)
+	near(t, "low end of 90 %", e.Interval(0.90).Low, -0.02645, 5e-6)
+	near(t, "equivalent within 0.03", e.Equivalent(0.03), 0.02275, 5e-6)
+	better := stats.Estimate{N: 100, Mean: 0.05, SE: 0.01}
+	if p := better.Equivalent(0.03); p < 0.9 {
+		t.Errorf("an improvement beyond the margin counts as equivalent: p = %g", p)
+	}
+	near(t, "below a limit", e.Below(0.01), 0.02275, 5e-6)
+}
+
+func TestSampleSize(t *testing.T) {
+	n, err := stats.SampleSize(0.03, 1.0/9, 0, 0, 1, 0.05, 0.8)
+	if err != nil || n != 969 {
+		t.Errorf("n = %d, %v, want 969", n, err)
+	}
+	if _, err := stats.SampleSize(0, 1, 0, 0, 1, 0.05, 0.8); err == nil {
+		t.Error("no difference needs no sample size")
+	}
+}
