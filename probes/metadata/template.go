@@ -2,135 +2,15 @@ package metadata
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/record"
-	"github.com/weighbridge/weighbridge/runners"
 )
 
-const (
-	renderBatch = 128
-	// maxRefused ends the rendering early: a template that runs into its
-	// deadline again and again costs a deadline each time.
-	maxRefused = 24
-	maxItems   = 64 // differing scenes that become items
-)
-
-// shot is a scene with its two renderings compared.
-type shot struct {
-	*scene
-	b, c  runners.Rendered
-	hunks []hunk
-	// skeletons, with printed dates hidden when a template reads the clock
-	skelB, skelC string
-}
-
-// state says who renders: "", "refused" by the candidate only, "accepted" by
-// the candidate only, "neither".
-func (s *shot) state() string {
-	switch {
-	case s.b.Error == "" && s.c.Error == "":
-		return ""
-	case s.b.Error == "":
-		return "refused"
-	case s.c.Error == "":
-		return "accepted"
-	}
-	return "neither"
-}
-
-// studio renders scenes with both templates.
-type studio struct {
-	in       *probes.Input
-	clock    bool
-	shots    []shot
-	refused  int
-	stopped  bool
-	unseen   []branch // branches of the candidate that no rendering showed
-	failB    error    // the template as a whole was refused
-	failC    error
-	rendered int
-}
-
-func refused(err error) bool {
-	var e *runners.Error
-	return errors.As(err, &e) && (e.Code == runners.CodeTemplate || e.Code == runners.CodeNoTemplate)
-}
-
-func (st *studio) shoot(ctx context.Context, scenes []scene) error {
-	// A structure that either template refuses tells nothing with other contents.
-	fails := map[string]bool{}
-	for i := range st.shots {
-		if s := &st.shots[i]; s.kind == "plain" && s.state() != "" {
-			fails[s.group] = true
-		}
-	}
-	scenes = slices.DeleteFunc(slices.Clone(scenes), func(s scene) bool { return fails[s.group] })
-	for part := range slices.Chunk(scenes, renderBatch) {
-		if st.stopped {
-			return nil
-		}
-		cs := make([]runners.Conversation, len(part))
-		for i, s := range part {
-			cs[i] = s.conv
-		}
-		ask := func(fail *error) func(context.Context, runners.Model) ([]runners.Rendered, error) {
-			return func(ctx context.Context, m runners.Model) ([]runners.Rendered, error) {
-				r, err := m.Render(ctx, &runners.RenderRequest{Conversations: cs})
-				if refused(err) {
-					*fail = err
-					return nil, nil
-				}
-				if err != nil {
-					return nil, fmt.Errorf("rendering: %w", err)
-				}
-				if len(r.Rendered) != len(cs) {
-					return nil, fmt.Errorf("rendering: asked for %d conversations, got %d", len(cs), len(r.Rendered))
-				}
-				return r.Rendered, nil
-			}
-		}
-		askB, askC := ask(&st.failB), ask(&st.failC)
-		b, c, err := probes.Both(ctx, st.in, func(ctx context.Context, m runners.Model) ([]runners.Rendered, error) {
-			if m == st.in.Baseline {
-				return askB(ctx, m)
-			}
-			return askC(ctx, m)
-		})
-		if err != nil {
-			return err
-		}
-		if st.failB != nil || st.failC != nil {
-			st.stopped = true
-			return nil
-		}
-		for i := range part {
-			s := shot{scene: &part[i], b: b[i], c: c[i]}
-			if s.state() == "" {
-				x, y := s.skeletons(s.b.Text, s.c.Text)
-				s.hunks = hunks(x, y, st.clock)
-				if st.clock {
-					x, y = undate(x), undate(y)
-				}
-				s.skelB, s.skelC = x, y
-			}
-			if s.kind != "plain" && s.state() == "refused" {
-				st.refused++
-			}
-			st.unseen = slices.DeleteFunc(st.unseen, func(br branch) bool {
-				return br.marker != "" && strings.Contains(s.c.Text, br.marker) && !strings.Contains(s.text(), br.marker)
-			})
-			st.shots = append(st.shots, s)
-			st.rendered++
-		}
-		st.stopped = st.refused > maxRefused
-	}
-	return nil
-}
+// maxItems is how many differing scenes become items.
+const maxItems = 64
 
 // template judges the chat templates.
 func (p *pair) template(ctx context.Context, fs *findings, out *probes.Output, set Params) error {
@@ -243,16 +123,6 @@ func (p *pair) broken(fs *findings, st *studio) bool {
 	return true
 }
 
-func (s *shot) exchange(condition string) record.Exchange {
-	show := func(r runners.Rendered) string {
-		if r.Error != "" {
-			return "error: " + r.Error
-		}
-		return r.Text
-	}
-	return record.Exchange{Condition: condition, Request: probes.RequestJSON(s.conv), Baseline: show(s.b), Candidate: show(s.c)}
-}
-
 // changed reports what differs without a hidden condition, or that nothing does.
 func (p *pair) changed(fs *findings, st *studio, a *analysis, bs, cs *source, errB, errC error, hidden bool) {
 	bt, ct := p.baseline.tok.Template, p.candidate.tok.Template
@@ -319,82 +189,6 @@ func (p *pair) unreached(fs *findings, st *studio, fresh []branch) {
 	}
 	f.Detail += "A branch counts as seen when text that it alone prints is in a rendering; a person should read the conditions."
 	fs.add(f)
-}
-
-// newBranches are those of c that b has not.
-func newBranches(b, c *source) []branch {
-	old := map[branch]bool{}
-	for _, x := range b.branches {
-		old[x] = true
-	}
-	var out []branch
-	for _, x := range c.branches {
-		if !old[x] {
-			out = append(out, x)
-		}
-	}
-	return out
-}
-
-func news(what string, before, after []string) string {
-	old := map[string]bool{}
-	for _, s := range before {
-		old[s] = true
-	}
-	var list []string
-	for _, s := range after {
-		if !old[s] {
-			list = append(list, quote(s))
-		}
-	}
-	if len(list) == 0 {
-		return ""
-	}
-	return "New " + what + ": " + some(list, 8) + ". "
-}
-
-// lineDiff is a bounded line difference of two templates.
-func lineDiff(b, c string) string {
-	split := func(s string) []string { return strings.Split(cut(s, maxTemplate), "\n") }
-	var lines []string
-	for _, s := range compare(split(b), split(c)) {
-		for _, l := range s.del {
-			lines = append(lines, "- "+quote(l))
-		}
-		for _, l := range s.ins {
-			lines = append(lines, "+ "+quote(l))
-		}
-	}
-	if n := len(lines); n > 40 {
-		lines = append(lines[:40], fmt.Sprintf("(%d lines more)", n-40))
-	}
-	return "Line by line:\n" + strings.Join(lines, "\n")
-}
-
-func describe(hs []hunk) string {
-	var out []string
-	for _, h := range hs {
-		switch {
-		case h.del == "":
-			out = append(out, "adds "+quote(readable(h.ins)))
-		case h.ins == "":
-			out = append(out, "drops "+quote(readable(h.del)))
-		default:
-			out = append(out, quote(readable(h.del))+" becomes "+quote(readable(h.ins)))
-		}
-	}
-	if len(out) == 0 {
-		return "one of the two refuses"
-	}
-	return some(out, 4)
-}
-
-func names(list []*shot) []string {
-	var out []string
-	for _, s := range list {
-		out = append(out, cut(s.group, 60))
-	}
-	return out
 }
 
 // items keeps one item per structure and some of the scenes that differ.
