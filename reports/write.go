@@ -11,6 +11,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
 
+	"github.com/weighbridge/weighbridge/internal/durable"
 	"github.com/weighbridge/weighbridge/record"
 )
 
@@ -36,7 +37,7 @@ var schema = parquet.NewSchema("weighbridge", parquet.SchemaOf(row{}))
 // The file appears at path when it is complete and on disk. After an error
 // path is as it was before.
 func Create(path string, run *record.Run, items iter.Seq2[record.Item, error]) error {
-	return writeFile(path, func(w io.Writer) error { return Write(w, run, items) })
+	return durable.Write(path, 0o644, func(w io.Writer) error { return Write(w, run, items) })
 }
 
 // Write is [Create] to a writer.

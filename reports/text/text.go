@@ -203,12 +203,9 @@ func (p *printer) tested(v *view.View) {
 				continue
 			}
 			shown++
-			text := safetext.Log(f.Title, 100) + ": " + view.Interval(f)
+			text := safetext.Log(f.Title, 110)
 			if f.MDE != nil {
-				text += ", smallest effect seen " + view.Num(*f.MDE)
-			}
-			if f.Statistic != "" {
-				text += " (" + safetext.Line(f.Statistic, 60) + ")"
+				text += "; " + view.Num(*f.MDE) + " would have been seen"
 			}
 			p.line("", p.paint(string(f.Tier), fmt.Sprintf("%-10s", f.Tier))+"  ", text)
 		}
