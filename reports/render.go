@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weighbridge/weighbridge/internal/durable"
 	"github.com/weighbridge/weighbridge/reports/html"
 	"github.com/weighbridge/weighbridge/reports/json"
 	"github.com/weighbridge/weighbridge/reports/junit"
@@ -68,5 +69,5 @@ func RenderFile(path, format string, r *Report, o Options) error {
 	if _, ok := formats[format]; !ok {
 		return &UnknownFormatError{format}
 	}
-	return writeFile(path, func(w io.Writer) error { return Render(w, format, r, o) })
+	return durable.Write(path, 0o644, func(w io.Writer) error { return Render(w, format, r, o) })
 }

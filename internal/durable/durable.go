@@ -24,11 +24,13 @@ func Write(path string, perm fs.FileMode, fill func(io.Writer) error) (err error
 	}
 	defer func() {
 		if err != nil {
-			os.Remove(f.Name())
 			err = fmt.Errorf("writing %s: %w", path, err)
+			if left := os.Remove(f.Name()); !errors.Is(left, fs.ErrNotExist) {
+				err = errors.Join(err, left)
+			}
 		}
 	}()
-	w := bufio.NewWriterSize(f, 1<<16)
+	w := bufio.NewWriterSize(f, 1<<20)
 	err = fill(w)
 	if err == nil {
 		err = w.Flush()
