@@ -29,16 +29,12 @@ const tiny = "../../testdata/models/base.gguf"
 // models that the suite runs on.
 func each(t *testing.T, f func(t *testing.T, path string)) {
 	t.Run("tiny", func(t *testing.T) {
-		_, err := os.Stat(tiny)
-		testreq.Need(t, err == nil, "testdata/models/base.gguf: make it with its recipe")
-		f(t, tiny)
+		f(t, testreq.File(t, tiny, "make it with its recipe"))
 	})
 	t.Run("smollm2", func(t *testing.T) {
 		path := os.Getenv("WEIGHBRIDGE_SMOLLM2")
-		if path == "" {
-			t.Skip("WEIGHBRIDGE_SMOLLM2 names no SmolLM2-135M-Instruct GGUF (make weights)")
-		}
-		f(t, path)
+		testreq.Need(t, path != "", "WEIGHBRIDGE_SMOLLM2, the path of a SmolLM2-135M-Instruct GGUF (make weights)")
+		f(t, testreq.File(t, path, "make weights"))
 	})
 }
 
