@@ -76,6 +76,14 @@ func Start(ctx context.Context, bin, dir string) (*Daemon, error) {
 	if err := KillLeftovers(dir); err != nil {
 		return nil, err
 	}
+	// A killed daemon can hold its socket open for a moment after its command
+	// line is gone from /proc; a connection to that socket would look like ours
+	// being ready.
+	for _, socket := range []string{d.Address, d.Address + ".ttrpc"} {
+		if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("removing the socket of an earlier daemon: %w", err)
+		}
+	}
 	conf := filepath.Join(dir, "containerd.toml")
 	text := fmt.Sprintf(config, filepath.Join(dir, "root"), filepath.Join(dir, "state"), d.Address, d.Address+".ttrpc")
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +40,24 @@ func TestKillByArgKillsOnlyTheWholeArgument(t *testing.T) {
 	}
 	if err := KillByArg(mark); err != nil {
 		t.Errorf("with nobody to kill: %v", err)
+	}
+}
+
+// A listener that an earlier daemon has not closed yet is not taken for the new
+// one.
+func TestStartDoesNotMeetAnEarlierDaemon(t *testing.T) {
+	dir := t.TempDir()
+	old, err := net.Listen("unix", filepath.Join(dir, "c.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	bin := filepath.Join(dir, "containerd")
+	if err := os.WriteFile(bin, []byte("#!/bin/sh\nsleep 0.2\necho too late >&2\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), bin, dir); err == nil || !strings.Contains(err.Error(), "too late") {
+		t.Errorf("Start gives %v, want the new daemon's own end", err)
 	}
 }
 
