@@ -152,6 +152,36 @@ func TestKilledRunResumes(t *testing.T) {
 	}
 }
 
+// A run that needs no box removes those that a killed one left.
+func TestRememberedRunTidiesUp(t *testing.T) {
+	needBoxes(t)
+	bin := testreq.File(t, "../../bin/weighbridge", "make bin/weighbridge")
+	args := diffArgs(t, "base.gguf", t.TempDir(), t.TempDir())
+	folder := args[len(args)-5]
+	if got := weighbridge(t, args...); got.code != exitApprove {
+		t.Fatalf("exit code %d\n%s", got.code, got.stderr)
+	}
+	other := append(append([]string{}, args...), "--seed", "2")
+	cmd := exec.Command(bin, other...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		if len(mentioning(t, folder)) > 3 { // the run, its daemon, and a box's shim or more
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	if got := weighbridge(t, args...); got.code != exitApprove {
+		t.Fatalf("exit code %d\n%s", got.code, got.stderr)
+	}
+	if left := mentioning(t, folder); len(left) > 0 {
+		t.Errorf("these processes are left: %q", left)
+	}
+}
+
 // mentioning lists the command lines of processes that mention text.
 func mentioning(t *testing.T, text string) []string {
 	t.Helper()

@@ -71,8 +71,8 @@ where it stopped, and a baseline is measured once.`,
 	return c
 }
 
-// lazyHost is opened with the first box: a run whose answers are all remembered
-// needs none.
+// lazyHost is opened with the first box, since a run whose answers are all
+// remembered needs none; or at once, when a killed run left boxes to remove.
 type lazyHost struct {
 	open func() (*sandbox.Host, error)
 	once sync.Once
@@ -123,6 +123,13 @@ func diff(ctx context.Context, a *app, o *diffOptions) error {
 	}
 	host := &lazyHost{open: func() (*sandbox.Host, error) { return sandbox.Open(ctx, o.boxes.config(a)) }}
 	defer host.close()
+	if left, err := sandbox.LeftBehind(o.boxes.config(a)); err != nil {
+		return err
+	} else if left {
+		if _, err := host.get(); err != nil {
+			return err
+		}
+	}
 	launcher := func(side string, w *weights.Model) *measure.BoxLauncher {
 		return &measure.BoxLauncher{
 			Host: host.get, Runtime: o.boxes.runtime, Engine: engine,

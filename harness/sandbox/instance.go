@@ -115,3 +115,18 @@ func (in *instance) release(tidied bool) error {
 	}
 	return errors.Join(err, in.lock.Close())
 }
+
+// LeftBehind reports whether a host below the state directory of cfg died
+// without closing, so that boxes of its may still run: the next Open removes
+// them.
+func LeftBehind(cfg Config) (bool, error) {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return false, err
+	}
+	in, err := leftInstance(cfg.StateDir)
+	if in == nil || err != nil {
+		return false, err
+	}
+	return true, in.release(false)
+}
