@@ -30,6 +30,10 @@ type Engine struct {
 
 // OpenEngine identifies the executable at path.
 func OpenEngine(path string) (*Engine, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("the engine: %w", err)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("the engine that runs in the box cannot be read (build it with make, or name it with --engine): %w", err)
