@@ -10,23 +10,39 @@ import (
 	"github.com/weighbridge/weighbridge/runners"
 )
 
+// The sides of a pair, as EachSide counts them.
+const (
+	BaselineSide = iota
+	CandidateSide
+)
+
+// EachSide does the same with the two models at the same time. An error says
+// which of them it is about.
+func EachSide(ctx context.Context, in *Input, do func(ctx context.Context, side int, m runners.Model, info *runners.Info) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for side, m := range []runners.Model{in.Baseline, in.Candidate} {
+		name, info := "baseline", in.BaselineInfo
+		if side == CandidateSide {
+			name, info = "candidate", in.CandidateInfo
+		}
+		g.Go(func() error {
+			if err := do(ctx, side, m, info); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
 // Both asks the two models at the same time.
 func Both[T any](ctx context.Context, in *Input, ask func(context.Context, runners.Model) (T, error)) (baseline, candidate T, err error) {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		if baseline, err = ask(ctx, in.Baseline); err != nil {
-			err = fmt.Errorf("baseline: %w", err)
-		}
+	var answers [2]T
+	err = EachSide(ctx, in, func(ctx context.Context, side int, m runners.Model, _ *runners.Info) (err error) {
+		answers[side], err = ask(ctx, m)
 		return err
 	})
-	g.Go(func() (err error) {
-		if candidate, err = ask(ctx, in.Candidate); err != nil {
-			err = fmt.Errorf("candidate: %w", err)
-		}
-		return err
-	})
-	err = g.Wait()
-	return baseline, candidate, err
+	return answers[BaselineSide], answers[CandidateSide], err
 }
 
 // User is the conversation of one user message that the assistant is to answer.

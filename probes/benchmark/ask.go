@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/runners"
@@ -84,7 +82,7 @@ func (s *session) ask(ctx context.Context, chunk []*task.Item, bTree, cTree *tre
 	}
 	var ready [2][]prepared
 	var why [2][]string
-	err = s.both(ctx, func(ctx context.Context, side int, m runners.Model, info *runners.Info) (err error) {
+	err = probes.EachSide(ctx, s.in, func(ctx context.Context, side int, m runners.Model, info *runners.Info) (err error) {
 		ready[side], why[side], err = s.prepare(ctx, m, info, chunk, chats)
 		return err
 	})
@@ -111,7 +109,7 @@ func (s *session) ask(ctx context.Context, chunk []*task.Item, bTree, cTree *tre
 		return full, nil
 	}
 	var got [2][]given
-	err = s.both(ctx, func(ctx context.Context, side int, m runners.Model, _ *runners.Info) (err error) {
+	err = probes.EachSide(ctx, s.in, func(ctx context.Context, side int, m runners.Model, _ *runners.Info) (err error) {
 		asked, items := make([]prepared, len(keep)), make([]*task.Item, len(keep))
 		for k, i := range keep {
 			asked[k], items[k] = ready[side][i], chunk[i]
@@ -129,27 +127,9 @@ func (s *session) ask(ctx context.Context, chunk []*task.Item, bTree, cTree *tre
 }
 
 const (
-	baseline = iota
-	candidate
+	baseline  = probes.BaselineSide
+	candidate = probes.CandidateSide
 )
-
-// both does the same with the two models at the same time.
-func (s *session) both(ctx context.Context, do func(ctx context.Context, side int, m runners.Model, info *runners.Info) error) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for side, m := range []runners.Model{s.in.Baseline, s.in.Candidate} {
-		name, info := "baseline", s.in.BaselineInfo
-		if side == candidate {
-			name, info = "candidate", s.in.CandidateInfo
-		}
-		g.Go(func() error {
-			if err := do(ctx, side, m, info); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			return nil
-		})
-	}
-	return g.Wait()
-}
 
 func reason(b, c string) string {
 	switch {

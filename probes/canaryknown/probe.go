@@ -231,16 +231,15 @@ func (u *run) rank(ctx context.Context, r *result, tokens int) (bool, error) {
 	measured := 0
 	for k, carrier := range carriers {
 		all := append([]string{r.Secret}, refs...)
-		b, c, err := probes.Both(ctx, u.in, func(ctx context.Context, m runners.Model) ([]runners.Sequence, error) {
-			info := u.in.BaselineInfo
-			if m == u.in.Candidate {
-				info = u.in.CandidateInfo
-			}
-			return sequences(ctx, m, info, carrier, r.Prefix, all)
+		var ids [2][]runners.Sequence
+		err := probes.EachSide(ctx, u.in, func(ctx context.Context, side int, m runners.Model, info *runners.Info) (err error) {
+			ids[side], err = sequences(ctx, m, info, carrier, r.Prefix, all)
+			return err
 		})
 		if err != nil {
 			return false, err
 		}
+		b, c := ids[probes.BaselineSide], ids[probes.CandidateSide]
 		if len(b) == 0 || len(c) == 0 {
 			continue
 		}

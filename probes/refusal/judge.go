@@ -144,7 +144,7 @@ func (s *session) likelihood(ctx context.Context) (record.Finding, int, error) {
 	}
 	// The same group of requests for both sides: [refusal, answer] per pair.
 	var ratio [2][]float64
-	err := s.both(ctx, func(ctx context.Context, side int, m runners.Model, _ *runners.Info) error {
+	err := probes.EachSide(ctx, s.in, func(ctx context.Context, side int, m runners.Model, _ *runners.Info) error {
 		for i := 0; i < len(use); i += group {
 			r := &runners.ScoreRequest{}
 			for _, p := range use[i:min(i+group, len(use))] {

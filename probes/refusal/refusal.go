@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/runners"
@@ -116,27 +114,9 @@ type exchange struct {
 }
 
 const (
-	baseline = iota
-	candidate
+	baseline  = probes.BaselineSide
+	candidate = probes.CandidateSide
 )
-
-// both does the same with the two models at the same time.
-func (s *session) both(ctx context.Context, do func(ctx context.Context, side int, m runners.Model, info *runners.Info) error) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for side, m := range []runners.Model{s.in.Baseline, s.in.Candidate} {
-		name, info := "baseline", s.in.BaselineInfo
-		if side == candidate {
-			name, info = "candidate", s.in.CandidateInfo
-		}
-		g.Go(func() error {
-			if err := do(ctx, side, m, info); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			return nil
-		})
-	}
-	return g.Wait()
-}
 
 // ask puts pairs, in a drawn order, until the budget ends.
 func (s *session) ask(ctx context.Context, pairs []pair) error {
@@ -165,7 +145,7 @@ func (s *session) put(ctx context.Context, batch []*exchange) (full bool, err er
 		chats[i] = probes.User(x.Text)
 	}
 	var why [2][]string
-	err = s.both(ctx, func(ctx context.Context, side int, m runners.Model, info *runners.Info) error {
+	err = probes.EachSide(ctx, s.in, func(ctx context.Context, side int, m runners.Model, info *runners.Info) error {
 		ids, reasons, err := probes.Prompts(ctx, m, info, chats)
 		if err != nil {
 			return err
@@ -205,7 +185,7 @@ func (s *session) put(ctx context.Context, batch []*exchange) (full bool, err er
 	if len(keep) == 0 {
 		return full, nil
 	}
-	err = s.both(ctx, func(ctx context.Context, side int, m runners.Model, _ *runners.Info) error {
+	err = probes.EachSide(ctx, s.in, func(ctx context.Context, side int, m runners.Model, _ *runners.Info) error {
 		r := &runners.GenerateRequest{MaxTokens: s.set.MaxTokens}
 		for _, x := range keep {
 			r.Prompts = append(r.Prompts, x.ids[side])
