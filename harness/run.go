@@ -52,7 +52,7 @@ func newRun(c Config, p *plan.Plan, pr *pair) (*run, error) {
 			Format: 1, Tool: c.Tool, Seed: p.Seed, Level: string(p.Level), Suites: p.Suites, Plan: digest,
 			Baseline: p.Baseline, Candidate: p.Candidate, Relation: string(rel.Kind), Why: rel.Reason, Alpha: c.Policy.Alpha,
 		},
-		Evidence:  []record.Evidence{{Kind: "provenance", State: "not-asked", Detail: "this run weighed behaviour only; where the weights come from was not asked"}},
+		Evidence:  []record.Evidence{{Kind: record.Provenance, State: record.NotAsked, Detail: "this run weighed behaviour only; where the weights come from was not asked"}},
 		Artifacts: slices.Concat(artifacts("baseline", pr.Baseline), artifacts("candidate", pr.Candidate)),
 	}}
 	r.baseline = measure.NewModel(measure.Config{Side: "baseline", Identity: p.Baseline, Store: c.Store,

@@ -145,13 +145,6 @@ type Check struct {
 	OK   bool   `json:"ok"`
 }
 
-// Evidence is one supply-chain fact: present and valid, present and bad, absent.
-type Evidence struct {
-	Kind   string `json:"kind"`
-	State  string `json:"state"` // valid, bad, absent, not-asked
-	Detail string `json:"detail"`
-}
-
 // Outcome is what the gate says.
 type Outcome string
 
@@ -199,6 +192,7 @@ type Run struct {
 	Meta      Meta       `json:"meta"`
 	Verdict   Verdict    `json:"verdict"`
 	Evidence  []Evidence `json:"evidence"`
+	Lineage   []Link     `json:"lineage"`
 	Findings  []Finding  `json:"findings"`
 	Probes    []ProbeRun `json:"probes"`
 	Artifacts []Artifact `json:"artifacts"`

@@ -15,7 +15,7 @@ func runRows(run *record.Run) []row {
 		rows = append(rows, row{Kind: kindReason, Rule: r.Rule, Outcome: string(r.Outcome), Message: r.Message, Findings: r.Findings})
 	}
 	for _, e := range run.Evidence {
-		rows = append(rows, row{Kind: kindEvidence, Name: e.Kind, Status: e.State, Detail: e.Detail})
+		rows = append(rows, row{Kind: kindEvidence, Name: string(e.Kind), Status: string(e.State), Detail: e.Detail})
 	}
 	for _, a := range run.Artifacts {
 		rows = append(rows, row{Kind: kindArtifact, Side: a.Side, Role: a.Role, Name: a.Name, Digest: a.Digest,
@@ -160,7 +160,7 @@ func (b *runBuilder) add(r *row) error {
 		run.Verdict.Reasons = append(run.Verdict.Reasons, record.Reason{Rule: r.Rule, Outcome: record.Outcome(r.Outcome),
 			Message: r.Message, Findings: list(r.Findings)})
 	case kindEvidence:
-		run.Evidence = append(run.Evidence, record.Evidence{Kind: r.Name, State: r.Status, Detail: r.Detail})
+		run.Evidence = append(run.Evidence, record.Evidence{Kind: record.EvidenceKind(r.Name), State: record.EvidenceState(r.Status), Detail: r.Detail})
 	case kindArtifact:
 		run.Artifacts = append(run.Artifacts, record.Artifact{Side: r.Side, Role: r.Role, Name: r.Name, Digest: r.Digest,
 			Size: deref(r.Size), Format: r.FileFormat, Arch: r.Arch, Params: deref(r.Params), Quant: r.Quant})

@@ -45,3 +45,12 @@ func identity(files []FileDigest, adapter *FileDigest, scale float32) Identity {
 func (s *source) digest(path string) FileDigest {
 	return FileDigest{Path: path, SHA256: hex.EncodeToString(s.sha256[:]), Bytes: s.gguf.Size}
 }
+
+// Identify is the identity of a model made of these files: the paths count,
+// except where there is only one file.
+func Identify(files []FileDigest) Identity {
+	if len(files) == 1 {
+		files = []FileDigest{{Path: ModelPath, SHA256: files[0].SHA256, Bytes: files[0].Bytes}}
+	}
+	return identity(files, nil, 0)
+}
