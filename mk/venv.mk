@@ -1,11 +1,12 @@
-# What the tests of the report file need: DuckDB and pandas, as readers that are
-# not ours, in a virtual environment of their own.
+# Python tools that the tests hold our files against, in a virtual environment
+# of their own: DuckDB and pandas read the report, model-signing verifies our
+# signatures and we verify its.
 #
 #   make build/venv
 #
 # Debian leaves ensurepip out of python3; python3-venv brings it.
 
-build/venv: mk/reports-requirements.txt
+build/venv: mk/requirements.txt
 	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get install -y --no-install-recommends python3 python3-venv >/dev/null \
 		|| { apt-get update >/dev/null && apt-get install -y --no-install-recommends python3 python3-venv >/dev/null; }; }
 	@rm -rf $@.new
