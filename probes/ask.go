@@ -2,7 +2,6 @@ package probes
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
@@ -58,15 +57,6 @@ func WithSystem(system, content string) runners.Conversation {
 	c := User(content)
 	c.Messages = append([]runners.Message{{Role: "system", Content: system}}, c.Messages...)
 	return c
-}
-
-// RequestJSON is the canonical form of a conversation in a transcript.
-func RequestJSON(c runners.Conversation) string {
-	b, err := json.Marshal(c)
-	if err != nil { // only a malformed RawMessage can do that
-		return fmt.Sprintf("%q", err)
-	}
-	return string(b)
 }
 
 // Prompts turns conversations into ids the way this model is asked in use:

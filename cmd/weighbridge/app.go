@@ -164,7 +164,7 @@ Exit codes: 0 approve, 1 reject, 2 usage or unusable input, 3 escalate,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w (see `%s --help`)", err, c.CommandPath())
 	})
-	root.AddCommand(diffCommand(a), reportCommand(a), probesCommand(a), suitesCommand(a),
+	root.AddCommand(diffCommand(a), reportCommand(a), replayCommand(a), probesCommand(a), suitesCommand(a),
 		sandboxCommand(a), inspectCommand(a), doctorCommand(a))
 	argumentsAreUsage(root)
 	return root

@@ -297,3 +297,35 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("left behind: %v %v", left, hidden)
 	}
 }
+
+// A finding's transcript holds for the models of the report and for no others.
+func TestReplay(t *testing.T) {
+	needBoxes(t)
+	out := t.TempDir()
+	if r := weighbridge(t, diffArgs(t, "backdoor-token.gguf", t.TempDir(), out)...); r.code != exitReject {
+		t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	report := filepath.Join(out, "report.parquet")
+	boxes := []string{"--containerd", "private", "--state", state(t)}
+	replay := func(args ...string) cli {
+		return weighbridge(t, append(append([]string{"replay", report}, args...), boxes...)...)
+	}
+	if r := replay("trigger-vocabulary/trigger"); r.code != 0 || !strings.Contains(r.stdout, "the transcript holds") || strings.Count(r.stdout, "as recorded") < 4 {
+		t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	if r := replay("trigger-vocabulary/trigger", "--json"); r.code != 0 || !json.Valid([]byte(r.stdout)) {
+		t.Errorf("as JSON: exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	if r := replay("no-such-finding"); r.code != exitUsage || !strings.Contains(r.stderr, "trigger-vocabulary/trigger") {
+		t.Errorf("an unknown finding: exit code %d\n%s", r.code, r.stderr)
+	}
+	if r := replay("trigger-vocabulary/trigger", "--baseline", models+"base.gguf", "--candidate", models+"base-q8_0.gguf"); r.code != exitUsage || !strings.Contains(r.stderr, "the report is about") {
+		t.Errorf("other weights: exit code %d\n%s", r.code, r.stderr)
+	}
+	if err := os.Remove(filepath.Join(out, "inputs.json")); err != nil {
+		t.Fatal(err)
+	}
+	if r := replay("trigger-vocabulary/trigger"); r.code != exitUsage || !strings.Contains(r.stderr, "--baseline") {
+		t.Errorf("without paths: exit code %d\n%s", r.code, r.stderr)
+	}
+}

@@ -8,15 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/weighbridge/weighbridge/harness"
 	"github.com/weighbridge/weighbridge/harness/decide"
 	"github.com/weighbridge/weighbridge/harness/measure"
-	"github.com/weighbridge/weighbridge/harness/sandbox"
 	"github.com/weighbridge/weighbridge/internal/durable"
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/record"
@@ -25,18 +24,23 @@ import (
 	"github.com/weighbridge/weighbridge/weights"
 )
 
-// diffOptions are the flags of diff, as given.
-type diffOptions struct {
+// pairOptions are the flags that name the weights.
+type pairOptions struct {
 	baseline, candidate               string
 	baselineAdapter, candidateAdapter string
 	baselineScale, candidateScale     float32
-	suites                            []string
-	canaries, policy                  string
-	seed                              uint64
-	out, store                        string
-	jobs                              int
-	json                              bool
-	boxes                             boxOptions
+}
+
+// diffOptions are the flags of diff, as given.
+type diffOptions struct {
+	pairOptions
+	suites           []string
+	canaries, policy string
+	seed             uint64
+	out, store       string
+	jobs             int
+	json             bool
+	boxes            boxOptions
 }
 
 func diffCommand(a *app) *cobra.Command {
@@ -45,7 +49,8 @@ func diffCommand(a *app) *cobra.Command {
 		Use:   "diff --baseline base.gguf [--candidate cand.gguf] [--candidate-adapter lora.gguf]",
 		Short: "Put a candidate beside a baseline and decide: approve, reject or escalate",
 		Long: `diff runs both models in sealed boxes, asks both the same seeded questions,
-writes report.parquet, report.html and timings.json, and ends with the verdict.
+writes report.parquet, report.html, timings.json and inputs.json, and ends with
+the verdict.
 
 With only an adapter given, the candidate's weights are the baseline's.
 Measurements are remembered: the same command after a crash or Ctrl-C goes on
@@ -53,12 +58,7 @@ where it stopped, and a baseline is measured once.`,
 		RunE: func(c *cobra.Command, _ []string) error { return diff(c.Context(), a, o) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.baseline, "baseline", "", "weights that you trust (GGUF); required")
-	f.StringVar(&o.candidate, "candidate", "", "weights to judge (GGUF); the baseline's when only an adapter is given")
-	f.StringVar(&o.baselineAdapter, "baseline-adapter", "", "LoRA adapter on the baseline (GGUF)")
-	f.StringVar(&o.candidateAdapter, "candidate-adapter", "", "LoRA adapter on the candidate (GGUF)")
-	f.Float32Var(&o.baselineScale, "baseline-adapter-scale", 0, "factor on the baseline adapter's own scale (0 means 1)")
-	f.Float32Var(&o.candidateScale, "candidate-adapter-scale", 0, "factor on the candidate adapter's own scale (0 means 1)")
+	o.pairOptions.flags(f)
 	f.StringArrayVar(&o.suites, "suite", nil, "quick, standard, deep or a YAML file; may be repeated (default quick)")
 	f.StringVar(&o.canaries, "canaries", "", "JSON lines of secrets that must not come out")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of every random choice")
@@ -71,29 +71,17 @@ where it stopped, and a baseline is measured once.`,
 	return c
 }
 
-// lazyHost is opened with the first box, since a run whose answers are all
-// remembered needs none; or at once, when a killed run left boxes to remove.
-type lazyHost struct {
-	open func() (*sandbox.Host, error)
-	once sync.Once
-	host *sandbox.Host
-	err  error
-}
-
-func (l *lazyHost) get() (*sandbox.Host, error) {
-	l.once.Do(func() { l.host, l.err = l.open() })
-	return l.host, l.err
-}
-
-func (l *lazyHost) close() error {
-	if l.host == nil {
-		return nil
-	}
-	return l.host.Close()
+func (o *pairOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.baseline, "baseline", "", "weights that you trust (GGUF); required")
+	f.StringVar(&o.candidate, "candidate", "", "weights to judge (GGUF); the baseline's when only an adapter is given")
+	f.StringVar(&o.baselineAdapter, "baseline-adapter", "", "LoRA adapter on the baseline (GGUF)")
+	f.StringVar(&o.candidateAdapter, "candidate-adapter", "", "LoRA adapter on the candidate (GGUF)")
+	f.Float32Var(&o.baselineScale, "baseline-adapter-scale", 0, "factor on the baseline adapter's own scale (0 means 1)")
+	f.Float32Var(&o.candidateScale, "candidate-adapter-scale", 0, "factor on the candidate adapter's own scale (0 means 1)")
 }
 
 // artifacts works out the pair from the flags.
-func (o *diffOptions) artifacts() (baseline, candidate weights.Artifact, err error) {
+func (o *pairOptions) artifacts() (baseline, candidate weights.Artifact, err error) {
 	if o.baseline == "" {
 		return baseline, candidate, usagef("--baseline is required: name the weights that you trust")
 	}
@@ -117,27 +105,13 @@ func diff(ctx context.Context, a *app, o *diffOptions) error {
 	if err := writable(o.out); err != nil {
 		return err
 	}
-	engine, err := measure.OpenEngine(o.boxes.enginePath(a))
+	boxes, err := openBoxes(ctx, a, &o.boxes, max(1, o.jobs/2))
 	if err != nil {
 		return err
 	}
-	host := &lazyHost{open: func() (*sandbox.Host, error) { return sandbox.Open(ctx, o.boxes.config(a)) }}
-	defer host.close()
-	if left, err := sandbox.LeftBehind(o.boxes.config(a)); err != nil {
-		return err
-	} else if left {
-		if _, err := host.get(); err != nil {
-			return err
-		}
-	}
-	launcher := func(side string, w *weights.Model) *measure.BoxLauncher {
-		return &measure.BoxLauncher{
-			Host: host.get, Runtime: o.boxes.runtime, Engine: engine,
-			Side: side, Weights: w, Threads: max(1, o.jobs/2), Life: o.boxes.life,
-		}
-	}
-	c.Engine = launcher("", nil).Key()
-	c.Launch = func(side string, w *weights.Model) measure.Launcher { return launcher(side, w) }
+	defer boxes.close()
+	c.Engine = boxes.launcher("", nil).Key()
+	c.Launch = func(side string, w *weights.Model) measure.Launcher { return boxes.launcher(side, w) }
 
 	p := newProgress(a)
 	c.OnEvent = p.event
@@ -218,7 +192,7 @@ func writable(dir string) error {
 	return os.Remove(f.Name())
 }
 
-// write puts the three files into the out folder, prints the summary and gives
+// write puts the files into the out folder, prints the summary and gives
 // the verdict's exit code. The files appear together, when all are on disk.
 func (o *diffOptions) write(a *app, res *harness.Result) error {
 	draft, err := os.MkdirTemp(o.out, ".new-*")
@@ -246,7 +220,10 @@ func (o *diffOptions) write(a *app, res *harness.Result) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{reportFile, pageFile, timingsFile} {
+	if err := o.inputs().write(filepath.Join(draft, inputsFile)); err != nil {
+		return err
+	}
+	for _, name := range []string{reportFile, pageFile, timingsFile, inputsFile} {
 		if err := os.Rename(filepath.Join(draft, name), filepath.Join(o.out, name)); err != nil {
 			return fmt.Errorf("--out: %w", err)
 		}
@@ -266,6 +243,7 @@ const (
 	reportFile  = "report.parquet"
 	pageFile    = "report.html"
 	timingsFile = "timings.json"
+	inputsFile  = "inputs.json" // where the weights lay, for replay; no part of the report
 )
 
 func codeOf(o record.Outcome) error {

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/weighbridge/weighbridge/probes"
-	"github.com/weighbridge/weighbridge/probes/confirm"
 	"github.com/weighbridge/weighbridge/runners"
 )
 
@@ -68,7 +67,7 @@ func ids(ctx context.Context, m runners.Model, info *runners.Info, cs []carrier)
 
 func request(c carrier) string {
 	if c.user == "" {
-		return confirm.RawRequest(c.text)
+		return probes.TextRequest(c.text)
 	}
 	conv := probes.User(c.user)
 	conv.Messages = append(conv.Messages, runners.Message{Role: "assistant", Content: c.text})

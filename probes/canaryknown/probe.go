@@ -310,7 +310,7 @@ func (u *run) extract(ctx context.Context, results []result) error {
 	for i, r := range results {
 		raw = append(raw, strings.TrimRight(r.Prefix, " "))
 		chats = append(chats, probes.User(strings.TrimSpace(r.Prefix)))
-		asks = append(asks, ask{i, confirm.RawRequest(raw[i])})
+		asks = append(asks, ask{i, probes.TextRequest(raw[i])})
 	}
 	for i := range results {
 		asks = append(asks, ask{i, probes.RequestJSON(chats[i])})

@@ -2,8 +2,6 @@ package confirm
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -106,18 +104,10 @@ func (a Ask) Request(rendered []runners.Token) string {
 	if a.Place.Frame != FrameRaw {
 		text = probes.RequestJSON(a.conversation(a.Insert.Text, false))
 	}
-	r := struct {
-		Text   string          `json:"text"`
-		Tokens []runners.Token `json:"tokens,omitempty"`
-	}{Text: text}
-	if len(a.Insert.IDs) > 0 {
-		r.Tokens = rendered
+	if len(a.Insert.IDs) == 0 {
+		return probes.TextRequest(text)
 	}
-	b, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Sprintf("%q", text)
-	}
-	return string(b)
+	return probes.TokensRequest(text, rendered)
 }
 
 // Prompts turns asks into ids for each model, through its own template. An ask

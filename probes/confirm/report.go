@@ -3,9 +3,7 @@ package confirm
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/weighbridge/weighbridge/probes"
@@ -58,15 +56,6 @@ func (t *Trial) Finding(probe string, alpha float64, families ...probes.Family) 
 func Key(text string) string {
 	h := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(h[:6])
-}
-
-// RawRequest is the canonical JSON of plain text that is continued.
-func RawRequest(text string) string {
-	b, err := json.Marshal(map[string]string{"text": text})
-	if err != nil {
-		return strconv.Quote(text)
-	}
-	return string(b)
 }
 
 // NotTested is the finding of a probe whose needs are not met, and nil where

@@ -54,7 +54,7 @@ func (e *encoding) transcript(n int) []record.Exchange { return exchanges(e.diff
 func exchanges(list []encoded, n int) []record.Exchange {
 	var out []record.Exchange
 	for _, d := range list[:min(len(list), n)] {
-		out = append(out, record.Exchange{Condition: "encode", Request: textRequest(d.text),
+		out = append(out, record.Exchange{Condition: "encode", Request: probes.EncodeRequest(d.text),
 			Baseline: cut(fmt.Sprint(d.baseline), 4<<10), Candidate: cut(fmt.Sprint(d.candidate), 4<<10)})
 	}
 	return out

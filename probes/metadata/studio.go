@@ -49,7 +49,7 @@ func (s *shot) exchange(condition string) record.Exchange {
 		}
 		return r.Text
 	}
-	return record.Exchange{Condition: condition, Request: probes.RequestJSON(s.conv), Baseline: show(s.b), Candidate: show(s.c)}
+	return record.Exchange{Condition: condition, Request: probes.RenderRequest(s.conv), Baseline: show(s.b), Candidate: show(s.c)}
 }
 
 // studio renders scenes with both templates.

@@ -3,7 +3,6 @@ package metadata
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -56,11 +55,6 @@ func subject(s string) string {
 	}
 	h := sha256.Sum256([]byte(s))
 	return clean + "~" + hex.EncodeToString(h[:4])
-}
-
-func textRequest(s string) string {
-	b, _ := json.Marshal(map[string]string{"text": s}) // a map of strings always marshals
-	return string(b)
 }
 
 // findings collects what the parts of the probe find.

@@ -267,7 +267,7 @@ func (p *pair) encodeBoth(ctx context.Context, v vocabulary) ([]record.Exchange,
 	}
 	var out []record.Exchange
 	for i, t := range texts {
-		out = append(out, record.Exchange{Condition: "encode", Request: textRequest(t), Baseline: fmt.Sprint(b.Tokens[i]), Candidate: fmt.Sprint(c.Tokens[i])})
+		out = append(out, record.Exchange{Condition: "encode", Request: probes.EncodeRequest(t), Baseline: fmt.Sprint(b.Tokens[i]), Candidate: fmt.Sprint(c.Tokens[i])})
 	}
 	return out, nil
 }
