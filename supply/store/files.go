@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+// open opens a regular file of the store and no symlink.
+func (s *Store) open(name string) (*os.File, fs.FileInfo, error) {
+	before, err := s.root.Lstat(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !before.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("%w: %s is a %s, not a file", ErrCorrupt, name, before.Mode().Type())
+	}
+	// Not to wait for ever on what became a pipe meanwhile.
+	f, err := s.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	after, err := f.Stat()
+	if err == nil && !os.SameFile(before, after) {
+		err = fmt.Errorf("%w: %s was exchanged while it was opened", ErrCorrupt, name)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, after, nil
+}
+
+func (s *Store) readFile(name string, limit int64) ([]byte, error) {
+	f, _, err := s.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%w: %s is larger than %d bytes", ErrCorrupt, name, limit)
+	}
+	return b, err
+}
+
+// writeFile puts b at name, whole or not at all.
+func (s *Store) writeFile(name string, b []byte) (err error) {
+	tmp := tempName()
+	f, err := s.root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = s.root.Rename(tmp, name)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", name, errors.Join(err, ignoreMissing(s.root.Remove(tmp))))
+	}
+	return s.syncDir(path.Dir(name))
+}
+
+func (s *Store) syncDir(name string) error {
+	d, err := s.root.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// mkdir makes a folder that lasts, and the folders above it.
+func (s *Store) mkdir(name string) error {
+	if st, err := s.root.Lstat(name); err == nil {
+		if !st.IsDir() {
+			return fmt.Errorf("%w: %s is a %s, not a folder", ErrCorrupt, name, st.Mode().Type())
+		}
+		return nil
+	}
+	if parent := path.Dir(name); parent != "." {
+		if err := s.mkdir(parent); err != nil {
+			return err
+		}
+	}
+	if err := s.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return s.syncDir(path.Dir(name))
+}
+
+// lock takes the lock file name, exclusive or shared, and waits for it. Closing
+// the file, also by dying, releases it.
+func (s *Store) lock(ctx context.Context, name string, how int) (*os.File, error) {
+	f, err := s.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the store: %w", err)
+	}
+	for {
+		switch err := unix.Flock(int(f.Fd()), how); {
+		case err == nil:
+			return f, nil
+		case errors.Is(err, unix.EINTR) && ctx.Err() == nil:
+		default:
+			return nil, errors.Join(fmt.Errorf("locking %s: %w", name, err), f.Close())
+		}
+	}
+}
+
+func tempName() string { return "tmp/" + randomHex() }
+
+func randomHex() string {
+	var b [12]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
