@@ -2,7 +2,6 @@ package metadata
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -140,12 +139,12 @@ func TestTamperedTemplates(t *testing.T) {
 // replay renders the request of a transcript again, as a reader would.
 func replay(t *testing.T, x record.Exchange, baseline, candidate string) {
 	t.Helper()
-	var c runners.Conversation
-	if err := json.Unmarshal([]byte(x.Request), &c); err != nil {
+	asked, err := probes.ParseRequest(x.Request)
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, side := range []struct{ text, want string }{{baseline, x.Baseline}, {candidate, x.Candidate}} {
-		r, err := (&rendering{source: side.text}).Render(t.Context(), &runners.RenderRequest{Conversations: []runners.Conversation{c}})
+		r, err := (&rendering{source: side.text}).Render(t.Context(), &runners.RenderRequest{Conversations: []runners.Conversation{*asked.Render}})
 		if err != nil {
 			t.Fatal(err)
 		}
