@@ -2,15 +2,13 @@ package bundle
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
+	"slices"
 )
 
-// ErrFormat is a bundle that cannot be read; the message names the field.
-var ErrFormat = errors.New("not a usable signature bundle")
-
-// ErrSignature is a bundle whose signature does not hold.
-var ErrSignature = errors.New("the signature does not hold")
+// MaxBundle bounds one bundle, in bytes: the signature of a model of some
+// 250,000 files.
+const MaxBundle = 64 << 20
 
 // Kind is how a bundle says who signed it.
 type Kind string
@@ -27,12 +25,14 @@ const (
 type Bundle struct {
 	Raw       []byte // as it came
 	Kind      Kind
-	Hint      string   // of the key, for Key
+	Hint      string   // of the key, for Key; "" in bundles from before OMS 1.1
 	Chain     [][]byte // DER, leaf first, for Certificate and Keyless
 	Payload   []byte   // the statement, exactly as signed
 	Signature []byte   // ASN.1 DER
 	// Timestamps are RFC 3161 responses (DER), not yet verified.
 	Timestamps [][]byte
+	// Line is where ReadClaims found it, from 1; 0 for others.
+	Line int
 
 	Statement Statement // parsed from Payload
 }
@@ -41,7 +41,7 @@ type wire struct {
 	MediaType string `json:"mediaType"`
 	Material  struct {
 		PublicKey *struct {
-			Hint string `json:"hint"`
+			Hint *string `json:"hint"`
 		} `json:"publicKey,omitempty"`
 		Chain *struct {
 			Certificates []rawBytes `json:"certificates"`
@@ -59,6 +59,7 @@ type wire struct {
 		PayloadType string      `json:"payloadType"`
 		Signatures  []signature `json:"signatures"`
 	} `json:"dsseEnvelope"`
+	Message json.RawMessage `json:"messageSignature,omitempty"`
 }
 
 type rawBytes struct {
@@ -76,46 +77,82 @@ func PAE(payload []byte) []byte {
 	return fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(PayloadType), PayloadType, len(payload), payload)
 }
 
-// Parse opens a bundle. Errors wrap ErrFormat.
-func Parse(raw []byte) (*Bundle, error) {
-	bad := func(format string, args ...any) (*Bundle, error) {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, fmt.Errorf(format, args...))
+// maxChain and maxTimestamps bound what a hostile bundle makes a verifier do.
+const (
+	maxChain      = 10
+	maxTimestamps = 8
+)
+
+// Parse opens a bundle whose statement is of StatementType, or of one of the
+// further types allowed. Fields it does not know are ignored, as OMS wants it.
+// Errors wrap ErrFormat and have a [Rule].
+func Parse(raw []byte, allow ...string) (*Bundle, error) {
+	bad := func(rule, format string, args ...any) (*Bundle, error) {
+		return nil, Faultf(ErrFormat, rule, format, args...)
+	}
+	if len(raw) > MaxBundle {
+		return bad(RuleSize, "%d bytes; the limit is %d", len(raw), MaxBundle)
+	}
+	if err := Strict(raw); err != nil {
+		return bad(RuleJSON, "%w", err)
 	}
 	var w wire
 	if err := json.Unmarshal(raw, &w); err != nil {
-		return bad("%w", err)
+		return bad(RuleJSON, "%w", err)
 	}
 	switch {
 	case w.MediaType != MediaType:
-		return bad("mediaType is %q, wanted %q", w.MediaType, MediaType)
+		return bad(RuleMediaType, "mediaType is %q, wanted %q", w.MediaType, MediaType)
 	case w.Envelope == nil:
-		return bad("dsseEnvelope is missing")
+		return bad(RuleEnvelope, "dsseEnvelope is missing")
+	case len(w.Message) > 0 && string(w.Message) != "null":
+		return bad(RuleEnvelope, "messageSignature stands beside dsseEnvelope")
 	case w.Envelope.PayloadType != PayloadType:
-		return bad("dsseEnvelope.payloadType is %q, wanted %q", w.Envelope.PayloadType, PayloadType)
+		return bad(RulePayloadType, "dsseEnvelope.payloadType is %q, wanted %q", w.Envelope.PayloadType, PayloadType)
+	case len(w.Envelope.Payload) == 0:
+		return bad(RuleEnvelope, "dsseEnvelope.payload is empty")
 	case len(w.Envelope.Signatures) != 1:
-		return bad("dsseEnvelope.signatures has %d entries, wanted exactly 1", len(w.Envelope.Signatures))
+		return bad(RuleSignatures, "dsseEnvelope.signatures has %d entries, wanted exactly 1", len(w.Envelope.Signatures))
+	case len(w.Envelope.Signatures[0].Sig) == 0:
+		return bad(RuleSignatures, "dsseEnvelope.signatures[0].sig is empty")
 	}
 	b := &Bundle{Raw: raw, Payload: w.Envelope.Payload, Signature: w.Envelope.Signatures[0].Sig}
-	switch m := &w.Material; {
-	case m.PublicKey != nil:
-		b.Kind, b.Hint = Key, m.PublicKey.Hint
-	case m.Chain != nil:
+	ways := 0
+	if m := w.Material.PublicKey; m != nil {
+		ways++
+		b.Kind = Key
+		if m.Hint != nil {
+			b.Hint = *m.Hint
+		}
+	}
+	if m := w.Material.Chain; m != nil {
+		ways++
 		b.Kind = Certificate
-		for _, c := range m.Chain.Certificates {
+		for _, c := range m.Certificates {
 			b.Chain = append(b.Chain, c.RawBytes)
 		}
-	case m.Certificate != nil:
-		b.Kind, b.Chain = Keyless, [][]byte{m.Certificate.RawBytes}
-	default:
-		return bad("verificationMaterial names no key and no certificate")
+	}
+	if m := w.Material.Certificate; m != nil {
+		ways++
+		b.Kind, b.Chain = Keyless, [][]byte{m.RawBytes}
+	}
+	switch {
+	case ways != 1:
+		return bad(RuleMaterial, "verificationMaterial has %d of publicKey, x509CertificateChain and certificate, wanted exactly 1", ways)
+	case b.Kind != Key && (len(b.Chain) == 0 || len(b.Chain) > maxChain):
+		return bad(RuleMaterial, "verificationMaterial.x509CertificateChain has %d certificates, wanted 1 to %d", len(b.Chain), maxChain)
+	case slices.ContainsFunc(b.Chain, func(der []byte) bool { return len(der) == 0 }):
+		return bad(RuleMaterial, "verificationMaterial has a certificate without rawBytes")
 	}
 	if t := w.Material.Timestamps; t != nil {
+		if len(t.RFC3161) > maxTimestamps {
+			return bad(RuleMaterial, "timestampVerificationData has %d timestamps, the limit is %d", len(t.RFC3161), maxTimestamps)
+		}
 		for _, x := range t.RFC3161 {
 			b.Timestamps = append(b.Timestamps, x.SignedTimestamp)
 		}
 	}
-	if err := json.Unmarshal(b.Payload, &b.Statement); err != nil {
-		return bad("dsseEnvelope.payload: %w", err)
-	}
-	return b, nil
+	var err error
+	b.Statement, err = ParseStatement(b.Payload, allow...)
+	return b, err
 }

@@ -8,14 +8,9 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 )
-
-// ErrKey is a key or certificate file that cannot be used.
-var ErrKey = errors.New("unusable key")
 
 // Signer signs statements with one private key.
 type Signer struct {
@@ -23,33 +18,33 @@ type Signer struct {
 	chain [][]byte // DER, leaf first; empty for a bare key
 }
 
-// ParsePrivateKey reads a PEM private key: SEC 1 ("EC PRIVATE KEY") or PKCS #8.
-func ParsePrivateKey(src []byte) (*Signer, error) {
-	block, _ := pem.Decode(src)
-	for block != nil && block.Type == "EC PARAMETERS" {
-		block, src = pem.Decode(src)
+// Public is the key that the signatures verify with.
+func (s *Signer) Public() *ecdsa.PublicKey { return &s.key.PublicKey }
+
+// Kind is Key, or Certificate where the signer has one.
+func (s *Signer) Kind() Kind {
+	if len(s.chain) > 0 {
+		return Certificate
 	}
-	if block == nil {
-		return nil, fmt.Errorf("%w: no PEM block; make one with `openssl ecparam -name prime256v1 -genkey -noout`", ErrKey)
-	}
-	key, err := x509.ParseECPrivateKey(block.Bytes)
-	if err != nil {
-		any, err8 := x509.ParsePKCS8PrivateKey(block.Bytes)
-		if err8 != nil {
-			return nil, fmt.Errorf("%w: PEM block %q: %w", ErrKey, block.Type, errors.Join(err, err8))
-		}
-		var ok bool
-		if key, ok = any.(*ecdsa.PrivateKey); !ok {
-			return nil, fmt.Errorf("%w: %T; OMS signs with ECDSA keys on P-256, P-384 or P-521", ErrKey, any)
-		}
-	}
-	return &Signer{key: key}, nil
+	return Key
 }
 
-// Sign gives the bytes of a bundle over the statement.
+// Made reports whether this signer's key made the signature. It says nothing
+// about trust, nor about a certificate's validity.
+func (s *Signer) Made(b *Bundle) bool { return b.check(s.Public()) == nil }
+
+// Sign gives the bytes of a bundle over the statement: one line of JSON.
 func (s *Signer) Sign(st Statement) ([]byte, error) {
-	payload, err := json.Marshal(st)
+	payload, err := marshal(st)
 	if err != nil {
+		return nil, err
+	}
+	return s.SignPayload(payload)
+}
+
+// SignPayload signs a statement that is JSON already, as it is.
+func (s *Signer) SignPayload(payload []byte) ([]byte, error) {
+	if _, err := ParseStatement(payload); err != nil {
 		return nil, err
 	}
 	sig, err := ecdsa.SignASN1(rand.Reader, s.key, digest(s.key.Curve, PAE(payload)))
@@ -70,7 +65,7 @@ func (s *Signer) Sign(st Statement) ([]byte, error) {
 		}
 		material["x509CertificateChain"] = map[string]any{"certificates": certs}
 	}
-	return json.Marshal(map[string]any{
+	return marshal(map[string]any{
 		"mediaType":            MediaType,
 		"verificationMaterial": material,
 		"dsseEnvelope": map[string]any{
@@ -90,38 +85,28 @@ func KeyID(key *ecdsa.PublicKey) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// VerifyKey checks the signature with a public key the caller trusts.
-func (b *Bundle) VerifyKey(key *ecdsa.PublicKey) error {
-	if b.Kind != Key {
-		return fmt.Errorf("%w: it is signed by %s, not by a key", ErrSignature, b.Kind)
+// supported says why a curve is none of OMS's, or "".
+func supported(c elliptic.Curve) string {
+	switch c {
+	case elliptic.P256(), elliptic.P384(), elliptic.P521():
+		return ""
 	}
-	id, err := KeyID(key)
-	if err != nil {
-		return err
-	}
-	if b.Hint != "" && b.Hint != id {
-		return fmt.Errorf("%w: it names key %s, and the trusted one is %s", ErrSignature, b.Hint, id)
-	}
-	return b.check(key)
+	return fmt.Sprintf("curve %s; OMS has P-256, P-384 and P-521", c.Params().Name)
 }
 
-func (b *Bundle) check(key *ecdsa.PublicKey) error {
-	if !ecdsa.VerifyASN1(key, digest(key.Curve, PAE(b.Payload)), b.Signature) {
-		return fmt.Errorf("%w under this key", ErrSignature)
-	}
-	return nil
-}
-
-// digest hashes with the function that goes with the curve.
-func digest(curve elliptic.Curve, p []byte) []byte {
-	h := crypto.SHA256
+// hashOf is the function that goes with the curve.
+func hashOf(curve elliptic.Curve) crypto.Hash {
 	switch {
 	case curve.Params().BitSize > 384:
-		h = crypto.SHA512
+		return crypto.SHA512
 	case curve.Params().BitSize > 256:
-		h = crypto.SHA384
+		return crypto.SHA384
 	}
-	w := h.New()
+	return crypto.SHA256
+}
+
+func digest(curve elliptic.Curve, p []byte) []byte {
+	w := hashOf(curve).New()
 	w.Write(p)
 	return w.Sum(nil)
 }

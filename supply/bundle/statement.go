@@ -1,6 +1,10 @@
 package bundle
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+)
 
 // The constants of the formats, as their specifications write them.
 const (
@@ -23,6 +27,10 @@ const (
 	PredicateCycloneDX  = "https://cyclonedx.org/bom"
 )
 
+// IdentityDigest is the key of a subject's digest under which weighbridge's own
+// statements bind the identity of the weights, names included, as 64 hex digits.
+const IdentityDigest = "weighbridgeIdentity"
+
 // Statement is an in-toto statement (https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md).
 type Statement struct {
 	Type          string          `json:"_type"`
@@ -37,4 +45,47 @@ type Subject struct {
 	Name   string            `json:"name,omitempty"`
 	URI    string            `json:"uri,omitempty"`
 	Digest map[string]string `json:"digest"`
+}
+
+// ParseStatement reads a statement of StatementType, or of one of the further
+// types allowed, and checks its shape: types there, at least one subject, and
+// a digest for each. Errors wrap ErrFormat and have a [Rule].
+func ParseStatement(src []byte, allow ...string) (Statement, error) {
+	bad := func(rule, format string, args ...any) (Statement, error) {
+		return Statement{}, Faultf(ErrFormat, rule, format, args...)
+	}
+	var st Statement
+	if err := Strict(src); err != nil {
+		return bad(RuleStatement, "dsseEnvelope.payload: %w", err)
+	}
+	if err := json.Unmarshal(src, &st); err != nil {
+		return bad(RuleStatement, "dsseEnvelope.payload: %w", err)
+	}
+	if st.Type != StatementType && !slices.Contains(allow, st.Type) {
+		return bad(RuleStatementType, "dsseEnvelope.payload._type is %q, wanted %q", st.Type, StatementType)
+	}
+	if st.PredicateType == "" {
+		return bad(RulePredicateType, "dsseEnvelope.payload.predicateType is missing")
+	}
+	if len(st.Subject) == 0 {
+		return bad(RuleSubject, "dsseEnvelope.payload.subject is empty")
+	}
+	for i, s := range st.Subject {
+		if len(s.Digest) == 0 {
+			return bad(RuleSubject, "dsseEnvelope.payload.subject[%d].digest is missing", i)
+		}
+	}
+	return st, nil
+}
+
+// marshal is compact JSON that leaves <, > and & as they are, so that a
+// predicate that was compact stays the same bytes.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

@@ -5,15 +5,44 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/weights"
 )
 
-// ErrFolder is a folder that cannot be a model: empty, with files that are not
-// regular, or with names that cannot be signed. The message names the path.
+// ErrFolder is what every [FolderError] is.
 var ErrFolder = errors.New("not a model folder")
+
+// FolderError is a folder that cannot be a model: empty, with files that are
+// not regular, with names that cannot be signed, or changing while it is read.
+// It lists everything that was found, up to 100 problems, by name; the rules
+// are the Rule constants.
+type FolderError struct {
+	Problems []record.Problem // at least one
+}
+
+func (e *FolderError) Error() string {
+	var b strings.Builder
+	b.WriteString(ErrFolder.Error())
+	for i, p := range e.Problems[:min(len(e.Problems), 3)] {
+		b.WriteString([]string{": ", "; "}[min(i, 1)])
+		fmt.Fprintf(&b, "%q: %s", p.Subject, p.Detail)
+	}
+	if more := len(e.Problems) - 3; more > 0 {
+		fmt.Fprintf(&b, "; and %d more", more)
+	}
+	return b.String()
+}
+
+// Is makes every FolderError an ErrFolder.
+func (e *FolderError) Is(target error) bool { return target == ErrFolder }
+
+func folderFault(rule, subject, detail string) error {
+	return &FolderError{Problems: []record.Problem{{Rule: rule, Subject: subject, Detail: detail}}}
+}
 
 // The evidence files, which lie at the top of a model folder without being part
 // of the model.
@@ -62,6 +91,10 @@ type Manifest struct {
 	Method    Method
 	Hash      Hash
 	Resources []Resource
+
+	entries []entry // the files behind the resources, by name
+	options Options // they were found with
+	single  bool    // made by File
 }
 
 // Root is the OMS root: SHA-256, as hex, over the resources' raw digests in
@@ -107,6 +140,20 @@ func (m *Manifest) Find(name string) (Resource, bool) {
 		return Resource{}, false
 	}
 	return m.Resources[i], true
+}
+
+// Without is the manifest without the given paths and what is below them. Its
+// Recheck still speaks of all files that were read.
+func (m *Manifest) Without(paths []string) *Manifest {
+	cut := *m
+	cut.Resources = slices.DeleteFunc(slices.Clone(m.Resources), func(r Resource) bool {
+		name := r.Name
+		if m.Method == Shards {
+			name, _, _, _ = ParseShard(name)
+		}
+		return Covered(name, paths)
+	})
+	return &cut
 }
 
 // Bytes is the size of all files together.
