@@ -290,4 +290,3 @@ func (l *Ledger) checkAlias(e Entry) error {
 	}
 	return nil
 }
-
