@@ -84,8 +84,11 @@ type Outcome struct {
 	Recorded bool              `json:"recorded"`          // in a ledger
 }
 
-// RuleRequired is the rule of evidence that is not as Config.Require wants it.
-const RuleRequired = "evidence-required"
+// The rules of refusals that neither the store nor a check has.
+const (
+	RuleRequired = "evidence-required" // Config.Require wants it valid, and it is not
+	RuleEmpty    = "model-empty"       // nothing but evidence was brought in
+)
 
 // Ingest brings one model in. A refusal is an Outcome; an error means that
 // nothing was decided, and the same call goes on from there.
@@ -105,6 +108,10 @@ func Ingest(ctx context.Context, c Config) (_ *Outcome, err error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !slices.ContainsFunc(in.Files(), func(f store.Stored) bool { return !slices.Contains(manifest.EvidenceFiles, f.Name) }) {
+		out.Problems = []record.Problem{{Rule: RuleEmpty, Subject: "model", Detail: "the source holds no files of a model"}}
+		return out, c.refuse(ctx, in, nil, out)
 	}
 	dir, err := in.Folder()
 	if err != nil {

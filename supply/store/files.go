@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,22 +100,44 @@ func (s *Store) mkdir(name string) error {
 	return s.syncDir(path.Dir(name))
 }
 
-// lock takes the lock file name, exclusive or shared, and waits for it. Closing
-// the file, also by dying, releases it.
+// lock takes the lock file name, exclusive or shared, and waits for it until ctx
+// ends. Closing the file, also by dying, releases it.
 func (s *Store) lock(ctx context.Context, name string, how int) (*os.File, error) {
 	f, err := s.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking the store: %w", err)
 	}
 	for {
-		switch err := unix.Flock(int(f.Fd()), how); {
-		case err == nil:
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		if err == nil {
 			return f, nil
-		case errors.Is(err, unix.EINTR) && ctx.Err() == nil:
-		default:
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return nil, errors.Join(fmt.Errorf("locking %s: %w", name, err), f.Close())
 		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("waiting for the lock %s: %w", name, ctx.Err()), f.Close())
+		case <-time.After(lockPause):
+		}
 	}
+}
+
+// Locks are held for milliseconds.
+const lockPause = 5 * time.Millisecond
+
+// removeTree removes a folder that may be read-only.
+func (s *Store) removeTree(name string) error {
+	err := fs.WalkDir(s.root.FS(), name, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			err = s.root.Chmod(p, 0o700)
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, s.root.RemoveAll(name))
 }
 
 func tempName() string { return "tmp/" + randomHex() }
@@ -130,4 +153,17 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
+}
+
+// kindOf names what st is, for people.
+func kindOf(st fs.FileInfo) string {
+	switch m := st.Mode(); {
+	case m.IsRegular():
+		return "file"
+	case m&fs.ModeSymlink != 0:
+		return "symlink"
+	case m.IsDir():
+		return "folder"
+	}
+	return "special file"
 }
