@@ -23,6 +23,10 @@ import (
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/reports"
 	"github.com/weighbridge/weighbridge/suites"
+	"github.com/weighbridge/weighbridge/supply/bundle"
+	"github.com/weighbridge/weighbridge/supply/manifest"
+	"github.com/weighbridge/weighbridge/supply/signing"
+	"github.com/weighbridge/weighbridge/supply/signing/keyless"
 	"github.com/weighbridge/weighbridge/weights"
 )
 
@@ -128,6 +132,7 @@ func exitCode(err error) int {
 		weights.ErrFormat, weights.ErrUnsupported, weights.ErrMismatch, weights.ErrMissing, weights.ErrArtifact, weights.ErrChanged,
 		plan.ErrPlan, decide.ErrPolicy, probes.ErrCanaries, reports.ErrNotReport, harness.ErrBaseline,
 		sandbox.ErrUnavailable, sandbox.ErrBadSpec,
+		bundle.ErrKey, bundle.ErrFormat, manifest.ErrFolder, signing.ErrDraft, keyless.ErrTrust,
 		fs.ErrNotExist, fs.ErrPermission, syscall.ENOSPC, syscall.EROFS, syscall.EDQUOT, syscall.ENOTDIR, syscall.EISDIR,
 	} {
 		if errors.Is(err, mine) {
@@ -165,7 +170,8 @@ Exit codes: 0 approve, 1 reject, 2 usage or unusable input, 3 escalate,
 		return usagef("%w (see `%s --help`)", err, c.CommandPath())
 	})
 	root.AddCommand(diffCommand(a), reportCommand(a), replayCommand(a), probesCommand(a), suitesCommand(a),
-		sandboxCommand(a), inspectCommand(a), doctorCommand(a))
+		sandboxCommand(a), inspectCommand(a), doctorCommand(a),
+		signCommand(a), signModelCommand(a), verifyModelCommand(a))
 	argumentsAreUsage(root)
 	return root
 }

@@ -17,7 +17,7 @@ import (
 // ErrTrust is a trusted root or an identity that cannot be verified against.
 var ErrTrust = errors.New("unusable trust for keyless signatures")
 
-// The rule of errors, besides bundle.RuleMethod.
+// RuleKeyless is the rule of errors, besides those of package bundle.
 const RuleKeyless = "signature-keyless"
 
 // Identity is who must have signed. Issuer and one of Subject and
@@ -53,7 +53,8 @@ func (id Identity) policy() (verify.PolicyOption, error) {
 // Verify checks a keyless bundle: the certificate's chain and its entry in a
 // certificate log, the statement's entry in a transparency log, a trusted time
 // within the certificate's validity, the signature, and the identity. It gives
-// the earliest trusted time.
+// the earliest trusted time. Only a trusted root that names no certificate log,
+// that of a private Sigstore without one, dispenses with the entry there.
 //
 // Errors wrap ErrTrust where the caller's side is unusable; all others wrap
 // bundle.ErrSignature or bundle.ErrFormat and have a bundle.Rule.
@@ -66,16 +67,16 @@ func Verify(b *bundle.Bundle, trustedRootJSON []byte, id Identity) (time.Time, e
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%w: trusted root: %w", ErrTrust, err)
 	}
-	return check(b, trusted, policy, verify.WithSignedCertificateTimestamps(1))
-}
-
-func check(b *bundle.Bundle, trusted root.TrustedMaterial, policy verify.PolicyOption, more ...verify.VerifierOption) (time.Time, error) {
-	if b.Kind != bundle.Keyless {
-		return time.Time{}, bundle.Faultf(bundle.ErrSignature, bundle.RuleMethod, "it is signed by %s, not without a key", b.Kind)
+	options := []verify.VerifierOption{verify.WithTransparencyLog(1), verify.WithObserverTimestamps(1)}
+	if len(trusted.CTLogs()) > 0 {
+		options = append(options, verify.WithSignedCertificateTimestamps(1))
 	}
-	verifier, err := verify.NewVerifier(trusted, append(more, verify.WithTransparencyLog(1), verify.WithObserverTimestamps(1))...)
+	verifier, err := verify.NewVerifier(trusted, options...)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%w: %w", ErrTrust, err)
+	}
+	if b.Kind != bundle.Keyless {
+		return time.Time{}, bundle.Faultf(bundle.ErrSignature, bundle.RuleMethod, "it is signed by %s, not without a key", b.Kind)
 	}
 	entity := &sgbundle.Bundle{}
 	if err := entity.UnmarshalJSON(b.Raw); err != nil {
