@@ -63,6 +63,9 @@ func (w *layoutWriter) has(_ context.Context, d ocispec.Descriptor) (bool, error
 		_, ok := w.items[d.Digest]
 		return ok, nil
 	}
+	if d.MediaType == ocispec.MediaTypeImageManifest && !listed(w.index.Manifests, d.Digest) {
+		return false, nil // a push ended before its index was written
+	}
 	info, err := os.Stat(w.file(d.Digest))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

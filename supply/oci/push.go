@@ -142,10 +142,10 @@ func (p *push) all(ctx context.Context, e *export, tags []string) error {
 		if have == e.manifest.Digest {
 			continue
 		}
-		p.written++
 		if err := p.again(ctx, func() error { return p.target.putManifest(ctx, e.manifest, nil, tag) }); err != nil {
 			return fmt.Errorf("tag %s: %w", tag, err)
 		}
+		p.written++
 	}
 	return p.target.commit(ctx)
 }
@@ -155,8 +155,11 @@ func (p *push) blob(ctx context.Context, it item) error {
 		if ok, err := p.target.has(ctx, it.Descriptor); ok || err != nil {
 			return err
 		}
+		if err := p.target.put(ctx, it); err != nil {
+			return err
+		}
 		p.written++
-		return p.target.put(ctx, it)
+		return nil
 	})
 }
 
@@ -178,8 +181,11 @@ func (p *push) manifest(ctx context.Context, it item, subject *ocispec.Descripto
 		if ok {
 			return nil
 		}
+		if err := p.target.putManifest(ctx, it, subject, ""); err != nil {
+			return err
+		}
 		p.written++
-		return p.target.putManifest(ctx, it, subject, "")
+		return nil
 	})
 }
 
