@@ -1,53 +1,33 @@
 package decide
 
 import (
-	"encoding/json"
 	"fmt"
-	"reflect"
 	"slices"
-	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 
 	"github.com/weighbridge/weighbridge/record"
 )
 
-// fields are the names that a message and an expression may use of each kind.
-var fields = map[string]map[string]bool{
-	"":        {},
-	"finding": keys(view(record.Finding{})),
-	"probe":   keys(view(record.ProbeRun{})),
-}
-
-func keys(m map[string]any) map[string]bool {
-	k := map[string]bool{}
-	for name := range m {
-		k[name] = true
-	}
-	return k
-}
-
-// Decide applies the policy. It is a pure function of its arguments.
+// Decide applies the policy. It is a pure function of its arguments: a run that
+// was read from a report gives the verdict of the run that was written.
 func (p *Policy) Decide(run *record.Run) record.Verdict {
 	v := record.Verdict{Policy: p.Name, Digest: p.Digest}
-	findings, probes, evidence := views(run.Findings), views(run.Probes), views(run.Evidence)
-	for _, r := range p.rules {
-		vars := map[string]any{
-			"run": view(run.Meta), "findings": findings, "probes": probes, "evidence": evidence,
-			"finding": map[string]any{}, "probe": map[string]any{},
+	in := newInput(run, p)
+	defer in.frame.Close()
+	in.groups = map[string]grouping{}
+	for each, list := range in.each {
+		number, n := groups(list, p.group[each])
+		in.groups[each] = grouping{number, n}
+	}
+	for i := range p.rules {
+		r := &p.rules[i]
+		if r.each == "" {
+			v.Reasons = r.answer(in, v.Reasons, r.ask(in))
+			continue
 		}
-		switch r.Each {
-		case "finding":
-			for i, f := range findings {
-				vars["finding"] = f
-				v.Reasons = append(v.Reasons, r.ask(vars, f, run.Findings[i].ID)...)
-			}
-		case "probe":
-			for _, x := range probes {
-				vars["probe"] = x
-				v.Reasons = append(v.Reasons, r.ask(vars, x, "")...)
-			}
-		default:
-			v.Reasons = append(v.Reasons, r.ask(vars, nil, "")...)
-		}
+		v.Reasons = r.askEach(in, v.Reasons)
 	}
 	v.Outcome = record.Escalate
 	for _, o := range []record.Outcome{record.Reject, record.Escalate, record.Approve} {
@@ -67,70 +47,78 @@ func (p *Policy) Decide(run *record.Run) record.Verdict {
 	return v
 }
 
-// ask evaluates one rule once. What cannot be evaluated escalates.
-func (r *rule) ask(vars, subject map[string]any, id string) []record.Reason {
-	reason := record.Reason{Rule: r.Name, Outcome: r.Verdict}
-	if id != "" {
-		reason.Findings = []string{id}
+// fired is what a rule came to for one subject.
+type fired struct {
+	known, yes bool
+	err        error
+}
+
+func (r *rule) askEach(in *input, reasons []record.Reason) []record.Reason {
+	in.name = subjectName(r.each)
+	defer func() { in.name, in.subject = "", nil }()
+	g := in.groups[r.each]
+	known := make([]fired, g.n)
+	for i, subject := range in.each[r.each] {
+		in.subject = subject
+		f := &known[g.number[i]]
+		if !f.known || !r.grouped {
+			*f = r.ask(in)
+		}
+		reasons = r.answer(in, reasons, *f)
 	}
-	out, _, err := r.program.Eval(vars)
-	if err != nil {
-		reason.Outcome = record.Escalate
-		reason.Message = fmt.Sprintf("the rule cannot be evaluated: %v", err)
-		return []record.Reason{reason}
+	return reasons
+}
+
+// ask evaluates one rule once.
+func (r *rule) ask(in *input) fired {
+	out, err := in.eval(r.when)
+	return fired{true, err == nil && out == ref.Val(types.Bool(r.want)), err}
+}
+
+// answer adds the reason of a rule that fired. What cannot be evaluated
+// escalates, or rejects where the rule says so.
+func (r *rule) answer(in *input, reasons []record.Reason, f fired) []record.Reason {
+	if f.err == nil && !f.yes {
+		return reasons
 	}
-	if fired, ok := out.Value().(bool); !ok || !fired {
+	reason := record.Reason{Rule: r.name, Outcome: r.verdict, Findings: findingID(in.subject)}
+	if f.err != nil {
+		reason.Outcome = r.onError
+		reason.Message = fmt.Sprintf("the rule cannot be evaluated: %v", f.err)
+		return append(reasons, reason)
+	}
+	var err error
+	if reason.Message, err = r.message.say(in); err != nil {
+		if reason.Outcome == record.Approve {
+			reason.Outcome = r.onError
+		}
+		reason.Message += fmt.Sprintf(" (a part of this message cannot be evaluated: %v)", err)
+	}
+	return append(reasons, reason)
+}
+
+// findingID names the finding that a rule was asked of.
+func findingID(subject ref.Val) []string {
+	o, ok := subject.(*object)
+	if !ok || o.of != findingType {
 		return nil
 	}
-	reason.Message = placeholder.ReplaceAllStringFunc(r.Message, func(s string) string {
-		return fmt.Sprint(subject[strings.Trim(s, "{}")])
-	})
-	return []record.Reason{reason}
+	if f := o.v.Addr().Interface().(*record.Finding); f.ID != "" {
+		return []string{valid(f.ID)}
+	}
+	return nil
 }
 
-// view is a struct as CEL sees it: its JSON names, with every field present.
-func view(x any) map[string]any {
-	b, err := json.Marshal(x)
-	if err != nil {
-		panic(fmt.Sprintf("decide: %T does not marshal: %v", x, err)) // plain data always does
-	}
-	m := map[string]any{}
-	if err := json.Unmarshal(b, &m); err != nil {
-		panic(fmt.Sprintf("decide: %T: %v", x, err))
-	}
-	for name, zero := range zeros(x) {
-		if _, ok := m[name]; !ok {
-			m[name] = zero
+// Reads lists what the policy reads of a run, without what it only asks for
+// with has().
+func (p *Policy) Reads() []Read {
+	var all []Read
+	for _, r := range p.rules {
+		for _, x := range r.when.reads {
+			if !slices.Contains(all, x) {
+				all = append(all, x)
+			}
 		}
 	}
-	return m
-}
-
-func views[T any](xs []T) []map[string]any {
-	vs := make([]map[string]any, len(xs))
-	for i, x := range xs {
-		vs[i] = view(x)
-	}
-	return vs
-}
-
-// zeros gives the fields of a struct that JSON leaves out when empty: absent
-// numbers are null, so that an expression that needs one fails and escalates.
-func zeros(x any) map[string]any {
-	z := map[string]any{}
-	t := reflect.TypeOf(x)
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		switch t.Field(i).Type.Kind() {
-		case reflect.String:
-			z[name] = ""
-		case reflect.Slice:
-			z[name] = []any{}
-		case reflect.Int:
-			z[name] = 0.0
-		default:
-			z[name] = nil
-		}
-	}
-	return z
+	return all
 }

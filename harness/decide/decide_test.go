@@ -2,11 +2,14 @@ package decide
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weighbridge/weighbridge/policies"
 	"github.com/weighbridge/weighbridge/record"
 )
 
@@ -52,7 +55,8 @@ func TestDefaultPolicy(t *testing.T) {
 		"required probe not tested":      {run(func(r *record.Run) { r.Probes[1].Required = true }), record.Escalate, "required-probe-not-tested"},
 		"required probe without finding": {run(func(r *record.Run) { r.Findings = nil }), record.Escalate, "no-evidence"},
 		"nothing was required":           {run(func(r *record.Run) { r.Probes = r.Probes[1:] }), record.Escalate, "none"},
-		"no probes at all":               {&record.Run{}, record.Escalate, "none"},
+		"no probes at all":               {&record.Run{Meta: record.Meta{Relation: "derived"}}, record.Escalate, "none"},
+		"an empty record":                {&record.Run{}, record.Escalate, "unrelated"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := Default().Decide(tc.run)
@@ -82,19 +86,9 @@ func policy(t *testing.T, when string) *Policy {
 
 // A policy that cannot be evaluated must never open the gate.
 func TestEvaluationErrorsEscalate(t *testing.T) {
-	for name, when := range map[string]string{
-		"absent number":       `finding.p < 0.05`,
-		"misspelt field":      `finding.teir == "PROVEN"`,
-		"wrong type":          `finding.title > 3`,
-		"division by zero":    `1 / finding.n == 1`,
-		"cost without bounds": `findings.all(a, findings.all(b, findings.all(c, findings.all(d, findings.all(e, findings.all(f, findings.all(g, findings.all(h, a.id != "" && b.id != "" && c.id != "" && d.id != "" && e.id != "" && f.id != "" && g.id != "" && h.id != ""))))))))`,
-	} {
+	for name, when := range evaluationErrors {
 		t.Run(name, func(t *testing.T) {
-			r := run()
-			for range 12 {
-				finding(record.Consistent, record.Behaviour)(r)
-			}
-			v := policy(t, when).Decide(r)
+			v := policy(t, when).Decide(many())
 			if v.Outcome != record.Escalate || !strings.Contains(v.Reasons[0].Message, "cannot be evaluated") {
 				t.Errorf("got %s: %v", v.Outcome, v.Reasons[0])
 			}
@@ -102,24 +96,104 @@ func TestEvaluationErrorsEscalate(t *testing.T) {
 	}
 }
 
-func TestParseRefuses(t *testing.T) {
-	head := "policy: p\nversion: 1\nalpha: 0.01\n"
-	rule := "rules:\n- name: r\n  verdict: reject\n"
-	for name, tc := range map[string]struct{ src, want string }{
-		"unknown field":     {head + "colour: red\n" + rule + "  when: 'true'\n", "colour"},
-		"no rules":          {head, "no rules"},
-		"syntax":            {head + rule + "  when: 'findings.exists('\n", "rule r: when"},
-		"unknown variable":  {head + rule + "  when: 'verdict == 1'\n", "undeclared reference"},
-		"not a truth value": {head + rule + "  when: '1 + 1'\n", "not a truth value"},
-		"unknown verdict":   {head + "rules:\n- name: r\n  verdict: allow\n  when: 'true'\n", "allow"},
-		"duplicate rule":    {head + rule + "  when: 'true'\n- name: r\n  verdict: reject\n  when: 'true'\n", "taken"},
-		"alpha":             {"policy: p\nversion: 1\nalpha: 2\n" + rule + "  when: 'true'\n", "alpha"},
-		"message field":     {head + rule + "  when: 'true'\n  message: '{{title}}'\n", "title"},
-		"version":           {"policy: p\nversion: 9\nalpha: 0.01\n" + rule + "  when: 'true'\n", "version: 9"},
-		"each":              {head + "rules:\n- name: r\n  verdict: reject\n  each: item\n  when: 'true'\n", "item"},
-		"not YAML":          {"\x00\x01", ""},
-		"too large":         {strings.Repeat("#", maxPolicy+1), "at most"},
+// many is a run with enough findings for nested loops to become expensive.
+func many() *record.Run {
+	r := run()
+	for range 12 {
+		finding(record.Consistent, record.Behaviour)(r)
+	}
+	return r
+}
+
+// evaluationErrors are conditions that do not come to a value for [many]. Each
+// but the first few would be true for CEL itself.
+var evaluationErrors = map[string]string{
+	"absent number":                      `finding.p < 0.05`,
+	"absent text":                        `finding.trigger != "x"`,
+	"absent list":                        `finding.families.all(f, f == "TOK")`,
+	"absent evidence":                    `evidence.signature.state == "valid"`,
+	"presence of a field of what is not": `!has(evidence.signature.signer)`,
+	"division by zero":                   `1 / (size(findings) - size(findings)) == 1`,
+	"no timestamp":                       `timestamp(finding.title + "x") > timestamp("2026-01-01T00:00:00Z")`,
+	"index beyond the list":              `findings[99].tier == "PROVEN"`,
+	"absorbed by or":                     `finding.p < 0.05 || true`,
+	"absorbed by or, other way round":    `finding.p < 0.05 || finding.tier != "PROVEN"`,
+	"absorbed by and, negated":           `!(finding.p < 0.05 && false)`,
+	"absorbed by exists":                 `findings.exists(f, has(f.title) ? f.title == "it did" : f.p < 0.5)`,
+	"absorbed by all, negated":           `!findings.all(f, has(f.title) ? f.title != "it did" : f.p < 0.5)`,
+	"absorbed in the last of many":       `probes.exists(p, p.reason == "no template")`,
+	"absorbed inside a call":             `size([finding.p < 0.05 || true]) == 1`,
+	"cost without bounds":                `findings.all(a, findings.all(b, findings.all(c, findings.all(d, findings.all(e, findings.all(f, findings.all(g, findings.all(h, a.id != "" && b.id != "" && c.id != "" && d.id != "" && e.id != "" && f.id != "" && g.id != "" && h.id != ""))))))))`,
+}
+
+// What asks first is no error, and neither is what is never evaluated.
+func TestAskingFirst(t *testing.T) {
+	for _, when := range []string{
+		`!has(finding.p) || finding.p < 0.05`,
+		`!(has(finding.p) && finding.p < 0.05)`,
+		`has(finding.title) ? finding.title == "it did" : true`,
+		`!has(evidence.signature)`,
+		`findings.all(f, !has(f.p_holm) || f.p_holm > 0.5)`,
+		`true || finding.p < 0.05`,
 	} {
+		if v := policy(t, when).Decide(many()); v.Outcome != record.Approve {
+			t.Errorf("%s: got %s: %v", when, v.Outcome, v.Reasons[0])
+		}
+	}
+}
+
+func TestOnErrorRejects(t *testing.T) {
+	p, err := Parse("p.yaml", []byte("policy: p\nversion: 1\nalpha: 0.01\nrules:\n- {name: r, verdict: escalate, on_error: reject, when: evidence.sbom.state != \"valid\"}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := p.Decide(run()); v.Outcome != record.Reject {
+		t.Errorf("got %s", v.Outcome)
+	}
+}
+
+const (
+	head     = "policy: p\nversion: 1\nalpha: 0.01\n"
+	ruleHead = head + "rules:\n- name: r\n  verdict: reject\n"
+)
+
+// refused are policy files that do not load, with a part of what is said.
+var refused = map[string]struct{ src, want string }{
+	"unknown key":             {head + "colour: red\n" + ruleHead[len(head):] + "  when: 'true'\n", "colour"},
+	"no rules":                {head, "no rules"},
+	"syntax":                  {ruleHead + "  when: 'findings.exists('\n", "rule r: when"},
+	"unknown variable":        {ruleHead + "  when: 'verdict == 1'\n", "undeclared reference"},
+	"not a truth value":       {ruleHead + "  when: '1 + 1'\n", "not a truth value"},
+	"unknown verdict":         {head + "rules:\n- name: r\n  verdict: allow\n  when: 'true'\n", "allow"},
+	"duplicate rule":          {ruleHead + "  when: 'true'\n- name: r\n  verdict: reject\n  when: 'true'\n", "taken"},
+	"alpha":                   {"policy: p\nversion: 1\nalpha: 2\n" + ruleHead[len(head):] + "  when: 'true'\n", "alpha"},
+	"field without a subject": {ruleHead + "  when: 'true'\n  message: '{{title}}'\n", "title"},
+	"unknown version":         {"policy: p\nversion: 9\nalpha: 0.01\n" + ruleHead[len(head):] + "  when: 'true'\n", "version: 9"},
+	"unknown subject":         {ruleHead + "  each: item\n  when: 'true'\n", "item"},
+	"not YAML":                {"\x00\x01", ""},
+	"too large":               {strings.Repeat("#", maxPolicy+1), "at most"},
+	"misspelt field":          {ruleHead + "  each: finding\n  when: finding.teir == \"PROVEN\"\n", "p.yaml:8:16: rule r: when: undefined field 'teir' (did you mean tier?)"},
+	"misspelt kind":           {ruleHead + "  when: evidence.signatur.state == \"bad\"\n", "did you mean signature?"},
+	"misspelt field of one":   {ruleHead + "  when: evidence.sbom.licenses == []\n", "did you mean licences?"},
+	"wrong type":              {ruleHead + "  each: finding\n  when: finding.title > 3\n", "no matching overload"},
+	"misspelt tier":           {ruleHead + "  each: finding\n  when: finding.tier == \"PROVED\"\n", "did you mean \"PROVEN\"?"},
+	"misspelt class in list":  {ruleHead + "  each: finding\n  when: |\n    finding.tier != \"PROVEN\" &&\n      finding.class in [\"leak\", \"bakdoor\"]\n", "p.yaml:10:33: "},
+	"unknown state":           {ruleHead + "  when: evidence.list.exists(e, \"ok\" == e.state)\n", "there are \"valid\""},
+	"unknown relation":        {ruleHead + "  when: run.relation == \"same\"\n", "is no relation"},
+	"dyn hides a field":       {ruleHead + "  each: finding\n  when: dyn(finding).teir == \"PROVEN\"\n", "dyn()"},
+	"mixed list hides it":     {ruleHead + "  when: '[evidence.sbom, run][0].teir == 1'\n", "not known"},
+	"subject of another":      {ruleHead + "  each: probe\n  when: finding.tier == \"PROVEN\"\n", "undeclared reference to 'finding'"},
+	"makes an object":         {ruleHead + "  when: 'weighbridge.Finding{} == weighbridge.Finding{}'\n", "makes no objects"},
+	"on_error approves":       {ruleHead + "  on_error: approve\n  when: 'true'\n", "on_error"},
+	"requirement with when":   {ruleHead + "  when: 'true'\nrequire:\n- {name: q, when: 'true'}\n", "`that:`"},
+	"requirement, misspelt":   {ruleHead + "  when: 'true'\nrequire:\n- {name: q, that: 'has(evidence.provenence)'}\n", "did you mean provenance?"},
+	"message, misspelt":       {ruleHead + "  each: finding\n  when: 'true'\n  message: '{{finding.titel}}'\n", "did you mean title?"},
+	"message, not a text":     {ruleHead + "  each: finding\n  when: 'true'\n  message: '{{transcript}}'\n", "cannot be put into words"},
+	"condition is a list":     {ruleHead + "  when: [1, 2]\n", "a text is wanted"},
+}
+
+func TestParseRefuses(t *testing.T) {
+	for name, tc := range refused {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse("p.yaml", []byte(tc.src))
 			if !errors.Is(err, ErrPolicy) || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "p.yaml") {
@@ -129,8 +203,60 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// TestNegativeMatrix prints what becomes of every policy that is wrong, and of
+// every run that a policy cannot judge.
+func TestNegativeMatrix(t *testing.T) {
+	line := func(t *testing.T, name, outcome string) { t.Logf("%-28s %-44s -> %s", "policy", name, outcome) }
+	for _, name := range slices.Sorted(maps.Keys(refused)) {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse("p.yaml", []byte(refused[name].src))
+			if !errors.Is(err, ErrPolicy) {
+				t.Fatalf("got %v", err)
+			}
+			line(t, name, "ErrPolicy: fails at lint")
+		})
+	}
+	for _, name := range slices.Sorted(maps.Keys(evaluationErrors)) {
+		t.Run(name, func(t *testing.T) {
+			v := policy(t, evaluationErrors[name]).Decide(many())
+			if v.Outcome != record.Escalate {
+				t.Fatalf("got %s", v.Outcome)
+			}
+			line(t, name, "escalate: "+cut(strings.TrimPrefix(v.Reasons[0].Message, "the rule cannot be evaluated: ")))
+		})
+	}
+	for name, src := range map[string]string{
+		"no approve rule":      ruleHead + "  when: 'false'\n",
+		"nothing that applies": head + "rules:\n- {name: r, verdict: approve, when: 'false'}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := Parse("p.yaml", []byte(src))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v := p.Decide(run()); v.Outcome != record.Escalate || v.Reasons[0].Rule != "none" {
+				t.Fatalf("got %s by %v", v.Outcome, v.Reasons)
+			}
+			line(t, name, "escalate: no rule speaks for the run")
+		})
+	}
+}
+
+func cut(s string) string { return s[:min(len(s), 70)] }
+
 func FuzzParse(f *testing.F) {
-	f.Add(defaultYAML)
+	for _, name := range policies.Names() {
+		src, err := policies.Source(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(src)
+	}
+	for _, r := range refused {
+		if len(r.src) < 1<<12 {
+			f.Add([]byte(r.src))
+		}
+	}
 	f.Fuzz(func(t *testing.T, src []byte) {
 		p, err := Parse("p.yaml", src)
 		if err != nil && !errors.Is(err, ErrPolicy) {
