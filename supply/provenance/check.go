@@ -287,3 +287,25 @@ func absent(err error, what, path string) error {
 	}
 	return fmt.Errorf("reading %s at %s: %w", what, path, err)
 }
+
+// Evidence is the record's piece of evidence of kind provenance. Who verified a
+// signature adds Digest, Signer and Time.
+func (f *Facts) Evidence(problems []record.Problem) record.Evidence {
+	checked, unchecked, datasets := f.Checked, f.Unchecked, f.Datasets
+	e := record.Evidence{Kind: record.Provenance, State: f.State, Problems: problems, BaseModels: f.BaseModels,
+		Datasets: &datasets, Checked: &checked, Unchecked: &unchecked, Gaps: f.Gaps, Builder: f.Builder}
+	switch {
+	case f.State == record.Bad:
+		for _, p := range problems {
+			if slices.Contains(contradictions, p.Rule) {
+				e.Detail = clip(p.Subject) + ": " + p.Detail
+				break
+			}
+		}
+	case f.State == record.Ambiguous:
+		e.Detail = fmt.Sprintf("missing or ambiguous: %d; of the claimed digests %d match what is at hand and %d are not at hand", len(problems), checked, unchecked)
+	default:
+		e.Detail = fmt.Sprintf("complete; of the claimed digests %d match what is at hand and %d are not at hand", checked, unchecked)
+	}
+	return e
+}

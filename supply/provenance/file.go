@@ -1,7 +1,6 @@
 package provenance
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,9 +21,6 @@ type Found struct {
 	File      string // name of the file in the folder
 }
 
-// maxClaims bounds claims.jsonl.
-const maxClaims = 64 << 20
-
 // Open reads the provenance in a model's folder: the draft where there is one,
 // else the last claim of that kind. Errors: fs.ErrNotExist where there is
 // neither; ErrFormat.
@@ -40,18 +36,13 @@ func Open(dir string) (*Found, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	raw, cerr := readBounded(dir, manifest.ClaimsFile, maxClaims)
-	if errors.Is(cerr, fs.ErrNotExist) {
-		return nil, err
-	} else if cerr != nil {
+	// Lines that cannot be used are for package trust to complain of.
+	claims, cerr := bundle.ReadClaims(filepath.Join(dir, manifest.ClaimsFile), bundle.StatementTypeV01)
+	if cerr != nil && !errors.Is(cerr, bundle.ErrFormat) {
 		return nil, cerr
 	}
 	var last *Found
-	for line := range bytes.Lines(raw) {
-		b, err := bundle.Parse(bytes.TrimSpace(line))
-		if err != nil {
-			continue // of another kind; package trust judges what does not parse
-		}
+	for _, b := range claims {
 		if t := b.Statement.PredicateType; t == bundle.PredicateProvenance || t == PredicateV02 {
 			last = &Found{Statement: b.Statement, Signed: true, File: manifest.ClaimsFile}
 		}

@@ -219,14 +219,10 @@ func RebuildClaimed(ctx context.Context, d *Document, dir, baseline string, look
 			p.Adapter = path
 		}
 	}
-	e, err := Rebuild(ctx, r, p)
-	if err != nil || named {
-		return e, err
+	if !named {
+		const why = "the baseline given here is not the base model that the document names, so nothing was made again"
+		return record.Evidence{Kind: record.Rebuild, State: record.Ambiguous, Detail: why,
+			Problems: []record.Problem{{Rule: RuleRebuildBase, Subject: "baseline", Detail: why}}}, nil
 	}
-	e.Problems = append(e.Problems, record.Problem{Rule: RuleRebuildBase, Subject: "baseline",
-		Detail: "it is not the base model that the document names"})
-	if e.State == record.Valid {
-		e.State, e.Detail = record.Ambiguous, "the bits are those of the baseline given here, which the document does not name as its base model"
-	}
-	return e, nil
+	return Rebuild(ctx, r, p)
 }
