@@ -25,6 +25,9 @@ import (
 	"github.com/weighbridge/weighbridge/suites"
 	"github.com/weighbridge/weighbridge/supply/bundle"
 	"github.com/weighbridge/weighbridge/supply/manifest"
+	"github.com/weighbridge/weighbridge/supply/oci"
+	"github.com/weighbridge/weighbridge/supply/provenance"
+	"github.com/weighbridge/weighbridge/supply/sbom"
 	"github.com/weighbridge/weighbridge/supply/signing"
 	"github.com/weighbridge/weighbridge/supply/signing/keyless"
 	"github.com/weighbridge/weighbridge/weights"
@@ -133,6 +136,9 @@ func exitCode(err error) int {
 		plan.ErrPlan, decide.ErrPolicy, probes.ErrCanaries, reports.ErrNotReport, harness.ErrBaseline,
 		sandbox.ErrUnavailable, sandbox.ErrBadSpec,
 		bundle.ErrKey, bundle.ErrFormat, manifest.ErrFolder, signing.ErrDraft, keyless.ErrTrust,
+		sbom.ErrBOM, sbom.ErrInput,
+		provenance.ErrUsage, provenance.ErrFormat, provenance.ErrGit,
+		oci.ErrUnusable,
 		fs.ErrNotExist, fs.ErrPermission, syscall.ENOSPC, syscall.EROFS, syscall.EDQUOT, syscall.ENOTDIR, syscall.EISDIR,
 	} {
 		if errors.Is(err, mine) {
@@ -172,6 +178,9 @@ Exit codes: 0 approve, 1 reject, 2 usage or unusable input, 3 escalate,
 	root.AddCommand(diffCommand(a), reportCommand(a), replayCommand(a), probesCommand(a), suitesCommand(a),
 		sandboxCommand(a), inspectCommand(a), doctorCommand(a),
 		signCommand(a), signModelCommand(a), verifyModelCommand(a))
+	root.AddCommand(sbomCommand(a))
+	root.AddCommand(provenanceCommand(a))
+	root.AddCommand(pushCommand(a), pullCommand(a))
 	argumentsAreUsage(root)
 	return root
 }

@@ -1,0 +1,2 @@
+class TinyConfig:
+    model_type = "tiny"
