@@ -17,6 +17,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weighbridge/weighbridge/supply/manifest"
 )
 
 // Origin names where a model comes from. The same origin resumes the same
@@ -416,4 +418,22 @@ func (in *Intake) Close() error {
 	err = errors.Join(err, in.lock.Close())
 	in.lock = nil
 	return err
+}
+
+// Open opens a file that was added, for reading.
+func (in *Intake) Open(name string) (*os.File, error) {
+	if _, ok := in.files[name]; !ok {
+		return nil, fmt.Errorf("%q was not brought in: %w", name, fs.ErrNotExist)
+	}
+	return in.model.Open(name)
+}
+
+// Manifest lists what was added so far as package manifest does, without the
+// evidence files.
+func (in *Intake) Manifest() (*manifest.Manifest, error) {
+	r, err := newRecord(in.origin, in.Files())
+	if err != nil {
+		return nil, err
+	}
+	return r.Manifest()
 }
