@@ -1,0 +1,484 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weighbridge/weighbridge/supply/ledger"
+	"github.com/weighbridge/weighbridge/supply/ledger/audit"
+	"github.com/weighbridge/weighbridge/supply/ledger/entry"
+	"github.com/weighbridge/weighbridge/supply/ledger/proof"
+	"github.com/weighbridge/weighbridge/supply/ledger/tiles"
+)
+
+// readerFlags say whom a reader trusts.
+type readerFlags struct{ key, policy string }
+
+func (f *readerFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.key, "key", "", "the ledger's verifier key (origin+hash+base64), or a file with it")
+	c.Flags().StringVar(&f.policy, "policy", "", "C2SP tlog-policy file: logs, witnesses and quorum to trust")
+}
+
+// trust makes the policy; dir is asked for its own key if nothing was given,
+// and may be empty.
+func (f *readerFlags) trust(a *app, dir string) (*proof.Policy, error) {
+	key := f.key
+	if key != "" && strings.Count(key, "+") < 2 {
+		b, err := os.ReadFile(key)
+		if err != nil {
+			return nil, err
+		}
+		key = strings.TrimSpace(string(b))
+	}
+	if f.policy != "" {
+		src, err := os.ReadFile(f.policy)
+		if err != nil {
+			return nil, err
+		}
+		p, err := proof.ParsePolicy(src)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.policy, err)
+		}
+		if key != "" {
+			return p.WithLog(key)
+		}
+		if len(p.Logs()) == 0 {
+			return nil, usagef("%s names no log: give --key too", f.policy)
+		}
+		return p, nil
+	}
+	if key == "" {
+		if dir == "" {
+			return nil, usagef("--key or --policy is needed: whom to trust")
+		}
+		own, err := ledger.VerifierKey(dir)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintln(a.Stderr, "the verifier key is the folder's own: give --key, from elsewhere, to find a ledger that was replaced")
+		key = own
+	}
+	return proof.ForKey(key)
+}
+
+func ledgerProve(a *app) *cobra.Command {
+	var r readerFlags
+	var file, since, out string
+	c := &cobra.Command{
+		Use:   "prove DIR INDEX | --entry FILE | --since CHECKPOINT",
+		Short: "Write the receipt of an entry, or the proof that the ledger only grew",
+		Args:  cobra.RangeArgs(1, 2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if n := len(args) - 1 + count(file != "", since != ""); n != 1 {
+				return usagef("give one of INDEX, --entry and --since")
+			}
+			p, err := r.trust(a, args[0])
+			if err != nil {
+				return err
+			}
+			d := tiles.Dir(args[0])
+			raw, err := d.Checkpoint()
+			if err != nil {
+				return err
+			}
+			at, err := p.Open(raw)
+			if err != nil {
+				return err
+			}
+			var b []byte
+			if since != "" {
+				b, err = proveSince(d, p, at, since)
+			} else {
+				b, err = proveEntry(d, at, args[1:], file)
+			}
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				_, err = a.Stdout.Write(b)
+				return err
+			}
+			return writeFile(out, b)
+		},
+	}
+	r.register(c)
+	c.Flags().StringVar(&file, "entry", "", "file of the entry, in its canonical form")
+	c.Flags().StringVar(&since, "since", "", "file of an older checkpoint")
+	c.Flags().StringVarP(&out, "output", "o", "", "write to this file (default: standard output)")
+	return c
+}
+
+func count(bs ...bool) (n int) {
+	for _, b := range bs {
+		if b {
+			n++
+		}
+	}
+	return n
+}
+
+func proveSince(d tiles.Dir, p *proof.Policy, at *proof.Checkpoint, since string) ([]byte, error) {
+	raw, err := os.ReadFile(since)
+	if err != nil {
+		return nil, err
+	}
+	old, err := p.Open(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", since, err)
+	}
+	if old.N > at.N {
+		return nil, fmt.Errorf("%w: the ledger has %d entries, and %s has %d", proof.ErrProof, at.N, since, old.N)
+	}
+	x, err := d.Extension(at, old.N)
+	if err != nil {
+		return nil, err
+	}
+	return x.Marshal(), nil
+}
+
+func proveEntry(d tiles.Dir, at *proof.Checkpoint, index []string, file string) ([]byte, error) {
+	i := int64(-1)
+	if file != "" {
+		want, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for n, item := range d.Bundles(0, at.N) {
+			if item.Err != nil {
+				return nil, item.Err
+			}
+			if bytes.Equal(item.Raw, want) {
+				i = n
+				break
+			}
+		}
+		if i < 0 {
+			return nil, fmt.Errorf("%w: %s is not among the %d proven entries (`weighbridge ledger show` lists them)", proof.ErrProof, file, at.N)
+		}
+	} else {
+		var err error
+		if i, err = strconv.ParseInt(index[0], 10, 64); err != nil || i < 0 {
+			return nil, usagef("index %q is not a number", index[0])
+		}
+	}
+	rc, err := d.Prove(at, i)
+	if err != nil {
+		return nil, err
+	}
+	return rc.Marshal(), nil
+}
+
+func ledgerVerify(a *app) *cobra.Command {
+	var r readerFlags
+	var file, since string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "verify PROOF --entry FILE --key KEY [--policy FILE]",
+		Short: "Verify a receipt offline",
+		Long: `verify checks that PROOF, a receipt (.tlog-proof), shows the entry to be in a
+ledger that --key or --policy trusts; or with --since, that PROOF shows a ledger
+to extend an older checkpoint. It needs no ledger and no network.
+
+Exit codes: 0 it holds, 1 it does not, 2 it could not be checked.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if count(file != "", since != "") != 1 {
+				return usagef("give one of --entry and --since")
+			}
+			p, err := r.trust(a, "")
+			if err != nil {
+				return err
+			}
+			raw, err := os.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			verify := verifyEntry
+			if since != "" {
+				file, verify = since, verifySince
+			}
+			about, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			res, err := verify(raw, about, p)
+			if err != nil {
+				res = &verified{Why: err.Error()}
+			}
+			if asJSON {
+				if err := printJSON(a, res); err != nil {
+					return err
+				}
+			} else {
+				fmt.Fprintln(a.Stdout, visible(res.String()))
+			}
+			if err != nil {
+				return verdictCode(exitReject)
+			}
+			return nil
+		},
+	}
+	r.register(c)
+	c.Flags().StringVar(&file, "entry", "", "file of the entry, in its canonical form")
+	c.Flags().StringVar(&since, "since", "", "file of the older checkpoint")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
+	return c
+}
+
+// verified is the result of `ledger verify`.
+type verified struct {
+	Holds    bool     `json:"holds"`
+	Why      string   `json:"why,omitempty"`
+	Origin   string   `json:"origin,omitempty"`
+	Size     int64    `json:"size,omitempty"`
+	Index    *int64   `json:"index,omitempty"`
+	Since    *int64   `json:"since,omitempty"`
+	Cosigned []string `json:"cosigned,omitempty"`
+}
+
+func (v *verified) String() string {
+	if !v.Holds {
+		return "does not hold: " + v.Why
+	}
+	by := ""
+	if len(v.Cosigned) > 0 {
+		by = ", cosigned by " + strings.Join(v.Cosigned, ", ")
+	}
+	if v.Since != nil {
+		return fmt.Sprintf("holds: %s grew from %d to %d entries%s", v.Origin, *v.Since, v.Size, by)
+	}
+	return fmt.Sprintf("holds: entry %d of %d in %s%s", *v.Index, v.Size, v.Origin, by)
+}
+
+func verifyEntry(raw, about []byte, p *proof.Policy) (*verified, error) {
+	if _, err := entry.Parse(about); err != nil {
+		return nil, err
+	}
+	got, err := proof.Verify(raw, about, p)
+	if err != nil {
+		return nil, err
+	}
+	c := got.Checkpoint
+	return &verified{Holds: true, Origin: c.Origin, Size: c.N, Index: &got.Index, Cosigned: c.Cosigned}, nil
+}
+
+func verifySince(raw, about []byte, p *proof.Policy) (*verified, error) {
+	x, err := proof.ParseExtension(raw)
+	if err != nil {
+		return nil, err
+	}
+	old, err := p.Open(about)
+	if err != nil {
+		return nil, fmt.Errorf("the older checkpoint: %w", err)
+	}
+	now, err := p.Open(x.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	if now.Origin != old.Origin {
+		return nil, fmt.Errorf("%w: %s is not %s", proof.ErrProof, now.Origin, old.Origin)
+	}
+	if err := proof.CheckExtends(old.Tree, now.Tree, x.Path); err != nil {
+		return nil, err
+	}
+	return &verified{Holds: true, Origin: now.Origin, Size: now.N, Since: &old.N, Cosigned: now.Cosigned}, nil
+}
+
+func ledgerAudit(a *app) *cobra.Command {
+	var r readerFlags
+	var from, state, signers string
+	var asJSON, forget bool
+	c := &cobra.Command{
+		Use:   "audit DIR [--key KEY | --policy FILE] [--from CHECKPOINT]",
+		Short: "Recompute the whole ledger and name the first bad entry",
+		Long: `audit recomputes every hash from the entries, reads every entry, follows every
+alias, and checks the checkpoint's signatures. It keeps the checkpoint that it
+saw, in DIR.seen or --state, and next time finds a ledger that was rolled back
+or forked since. Keep that file where the ledger's operator cannot write.
+
+Exit codes: 0 nothing wrong, 1 the first bad thing is named, 2 it could not be
+audited.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := r.trust(a, args[0])
+			if err != nil {
+				return err
+			}
+			o := audit.Options{Policy: p}
+			if state == "" {
+				state = filepath.Clean(args[0]) + ".seen"
+			}
+			if from != "" {
+				o.Seen, err = os.ReadFile(from)
+			} else if !forget {
+				if o.Seen, err = os.ReadFile(state); errors.Is(err, fs.ErrNotExist) {
+					err = nil
+				}
+			}
+			if err == nil && signers != "" {
+				o.Signers, err = readSigners(signers)
+			}
+			if err != nil {
+				return err
+			}
+			res, err := audit.Run(c.Context(), args[0], o)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = printJSON(a, res)
+			} else {
+				printAudit(a, res)
+			}
+			if err != nil {
+				return err
+			}
+			if res.Bad != nil {
+				return verdictCode(exitReject)
+			}
+			if forget {
+				return nil
+			}
+			return writeFile(state, res.Checkpoint.Raw)
+		},
+	}
+	r.register(c)
+	c.Flags().StringVar(&from, "from", "", "file of a checkpoint seen before (default: the one kept in --state)")
+	c.Flags().StringVar(&state, "state", "", "keep the last checkpoint seen in this file (default DIR.seen)")
+	c.Flags().BoolVar(&forget, "no-state", false, "neither read nor keep the last checkpoint seen")
+	c.Flags().StringVar(&signers, "allowed-signers", "", "check people's signatures too")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
+	return c
+}
+
+func printAudit(a *app, r *audit.Result) {
+	if r.Bad != nil {
+		fmt.Fprintf(a.Stdout, "BAD %s\n", visible(r.Bad.Error()))
+		return
+	}
+	fmt.Fprintf(a.Stdout, "%s: %d entries, every hash recomputed\n", visible(r.Origin), r.Size)
+	for _, t := range entry.Types() {
+		if n := r.Types[string(t)]; n > 0 {
+			fmt.Fprintf(a.Stdout, "  %-16s %d\n", t, n)
+		}
+	}
+	for _, l := range []struct {
+		n    int64
+		what string
+	}{
+		{int64(len(r.Pending)), "stored and not proven yet: run `weighbridge ledger publish`"},
+		{r.Signed, "signatures of people hold"},
+		{r.Unchecked, "signatures of people not checked (--allowed-signers)"},
+		{r.ClockBack, "entries are dated before the one ahead of them"},
+	} {
+		if l.n > 0 {
+			fmt.Fprintf(a.Stdout, "%d %s\n", l.n, l.what)
+		}
+	}
+	if len(r.Cosigned) > 0 {
+		fmt.Fprintf(a.Stdout, "cosigned by %s\n", visible(strings.Join(r.Cosigned, ", ")))
+	}
+}
+
+func ledgerShow(a *app) *cobra.Command {
+	var r readerFlags
+	var typ, model string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "show DIR [INDEX]",
+		Short: "List entries, or print one in its canonical form",
+		Long: `show reads entries without recomputing the tree: audit does that. With an
+index it prints the entry's exact bytes, which receipts are verified against.`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			p, err := r.trust(a, args[0])
+			if err != nil {
+				return err
+			}
+			d := tiles.Dir(args[0])
+			raw, err := d.Checkpoint()
+			if err != nil {
+				return err
+			}
+			at, err := p.Open(raw)
+			if err != nil {
+				return err
+			}
+			stored, err := d.Stored()
+			if err != nil {
+				return err
+			}
+			if len(args) == 2 {
+				i, err := strconv.ParseInt(args[1], 10, 64)
+				if err != nil || i < 0 || i >= stored.N {
+					return usagef("index %q: want 0 to %d", args[1], stored.N-1)
+				}
+				b, err := d.Entry(i, stored.N)
+				if err != nil {
+					return err
+				}
+				_, err = a.Stdout.Write(b)
+				return err
+			}
+			for i, item := range d.Bundles(0, stored.N) {
+				if item.Err != nil {
+					return item.Err
+				}
+				e, err := entry.Parse(item.Raw)
+				if err != nil {
+					return fmt.Errorf("entry %d: %w", i, err)
+				}
+				if typ != "" && typ != string(e.Type) || model != "" && entry.SHA256(model) != e.Model {
+					continue
+				}
+				if err := showEntry(a, i, i < at.N, e, item.Raw, asJSON); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	r.register(c)
+	c.Flags().StringVar(&typ, "type", "", "entries of this type only")
+	c.Flags().StringVar(&model, "model", "", "entries about this OMS root only")
+	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line: index, proven, entry")
+	return c
+}
+
+func showEntry(a *app, i int64, proven bool, e entry.Entry, raw []byte, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(a.Stdout).Encode(struct {
+			Index  int64           `json:"index"`
+			Proven bool            `json:"proven"`
+			Entry  json.RawMessage `json:"entry"`
+		}{i, proven, raw})
+	}
+	words := []string{fmt.Sprintf("%6d  %s  %-15s", i, e.Time, e.Type)}
+	for _, w := range []string{e.Decision, e.Environment, e.Alias, short(string(e.Model)), e.Target, e.Actor, e.Reason} {
+		if w != "" {
+			words = append(words, w)
+		}
+	}
+	if !proven {
+		words = append(words, "(not proven)")
+	}
+	_, err := fmt.Fprintln(a.Stdout, visible(strings.Join(words, "  ")))
+	return err
+}
+
+// short cuts a digest to what a person compares.
+func short(d string) string {
+	if len(d) > len("sha256:")+12 {
+		return d[:len("sha256:")+12]
+	}
+	return d
+}
