@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/weighbridge/weighbridge/supply/bundle"
 )
 
 // ErrBOM is a document that is no usable CycloneDX BOM. The message names the
@@ -54,6 +56,13 @@ func parse(src []byte) (any, error) {
 		return nil, &Invalid{"", "it looks like XML; only JSON is read: convert it with `cyclonedx convert --output-format json`"}
 	case bytes.HasPrefix(src, []byte("SPDXVersion:")):
 		return nil, &Invalid{"", spdxAdvice}
+	}
+	// Half of a surrogate pair has no reading in common; the look for one costs
+	// a pass, which most documents need not pay.
+	if bytes.Contains(src, []byte(`\ud`)) || bytes.Contains(src, []byte(`\uD`)) {
+		if err := bundle.Strict(src); err != nil {
+			return nil, &Invalid{"", plain(err.Error(), maxShown)}
+		}
 	}
 	d := json.NewDecoder(bytes.NewReader(src))
 	d.UseNumber()

@@ -42,24 +42,21 @@ var compiled = func() map[string]func() *jsonschema.Schema {
 // compile panics on error: the schemas are part of the program.
 func compile(version string) *jsonschema.Schema {
 	c := jsonschema.NewCompiler()
-	files, err := schemas.ReadDir("schema")
-	if err != nil {
-		panic(err)
-	}
-	for _, f := range files {
-		src, err := schemas.ReadFile("schema/" + f.Name())
+	name := "bom-" + version + ".schema.json"
+	for _, file := range []string{name, "spdx.schema.json", "jsf-0.82.schema.json", "cryptography-defs.schema.json"} {
+		src, err := schemas.ReadFile("schema/" + file)
 		if err != nil {
 			panic(err)
 		}
 		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(src))
 		if err != nil {
-			panic(fmt.Sprintf("sbom: %s: %v", f.Name(), err))
+			panic(fmt.Sprintf("sbom: %s: %v", file, err))
 		}
-		if err := c.AddResource(schemaBase+f.Name(), doc); err != nil {
-			panic(fmt.Sprintf("sbom: %s: %v", f.Name(), err))
+		if err := c.AddResource(schemaBase+file, doc); err != nil {
+			panic(fmt.Sprintf("sbom: %s: %v", file, err))
 		}
 	}
-	return c.MustCompile(schemaBase + "bom-" + version + ".schema.json")
+	return c.MustCompile(schemaBase + name)
 }
 
 // Validate holds src against the official JSON schema of the version that it
@@ -149,9 +146,11 @@ func expectation(e *jsonschema.ValidationError) string {
 		slices.Sort(names)
 		return plain("unknown properties "+strings.Join(names, ", "), 400)
 	case *kind.Enum:
+		got := shown(fmt.Sprint(k.Got))
 		if len(k.Want) > 20 {
-			return fmt.Sprintf("%s is not one of the %d values that the schema lists", shown(fmt.Sprint(k.Got)), len(k.Want))
+			return fmt.Sprintf("%s is not one of the %d values that the schema lists", got, len(k.Want))
 		}
+		return fmt.Sprintf("%s is not one of %s", got, plain(strings.Trim(fmt.Sprint(k.Want), "[]"), 400))
 	case *kind.Pattern:
 		return fmt.Sprintf("%s does not match %s", shown(k.Got), plain(k.Want, maxShown))
 	case *kind.Format:
