@@ -74,7 +74,7 @@ func (e *Event) happens(a *answer) bool {
 	case Refusal:
 		return Refuses(a.gen.Text)
 	case Gibberish:
-		return degenerate(a.gen) || a.nll > e.nll && a.own > e.own
+		return Degenerate(a.gen) || a.nll > e.nll && a.own > e.own
 	}
 	return a.nll > e.nll
 }

@@ -96,9 +96,9 @@ func Refuses(answer []byte) bool {
 	return false
 }
 
-// degenerate reports an answer that is empty or runs in a loop: at least 12
+// Degenerate reports an answer that is empty or runs in a loop: at least 12
 // tokens of which at most a third are different.
-func degenerate(g runners.Generation) bool {
+func Degenerate(g runners.Generation) bool {
 	if strings.TrimSpace(string(g.Text)) == "" {
 		return true
 	}
