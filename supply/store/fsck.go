@@ -197,16 +197,19 @@ func (c *checker) record(ctx context.Context, dir string, version int) error {
 		if _, ok := c.sizes[d]; ok {
 			continue
 		}
-		switch ok, err := c.HasBlob(d); {
+		bad := c.wasBad(d)
+		ok, err := c.HasBlob(d)
+		switch {
 		case err != nil && !errors.Is(err, ErrCorrupt):
 			return err
-		case ok && !c.wasBad(d): // it came while the check ran
-		default:
+		case ok && !bad:
+			continue // it came while the check ran
+		case !bad:
 			if err := c.found(ctx, BlobMissing, blobName(d), "the record "+name+" names it", nil); err != nil {
 				return err
 			}
-			return c.found(ctx, ModelIncomplete, name, "blob "+d+" is missing or damaged; bring the model in again", seen)
 		}
+		return c.found(ctx, ModelIncomplete, name, "blob "+d+" is missing or damaged; bring the model in again", seen)
 	}
 	for _, f := range slices.Concat(e.Files, e.Evidence) {
 		if n, ok := c.sizes[f.SHA256]; ok && n != f.Bytes {
