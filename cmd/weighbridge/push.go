@@ -11,6 +11,7 @@ import (
 func pushCommand(a *app) *cobra.Command {
 	var tags []string
 	var plainHTTP, asJSON bool
+	var key signFlags
 	c := &cobra.Command{
 		Use:   "push DIR REF",
 		Short: "Put a model folder, its signature and its claims into an OCI registry or layout",
@@ -24,6 +25,10 @@ oci-archive:FILE.tar[:TAG] for a tar of one. The digest of the model's manifest
 goes to standard output. It depends on the files alone, and on
 SOURCE_DATE_EPOCH where that is set; pushing the same folder again changes
 nothing.
+
+With --key the digest is signed too, so that cosign verify accepts it:
+  cosign verify --key key.pub --insecure-ignore-tlog HOST/REPOSITORY@DIGEST
+The signature becomes a line of the folder's claims.jsonl as well.
 
 Credentials are those of docker login or oras login.`,
 		Args: cobra.ExactArgs(2),
@@ -39,6 +44,11 @@ Credentials are those of docker login or oras login.`,
 			if o.Created, err = oci.Created(a.Getenv("SOURCE_DATE_EPOCH")); err != nil {
 				return err
 			}
+			if key.config.Key != "" {
+				if o.Signer, err = loadSigner(key); err != nil {
+					return err
+				}
+			}
 			pushed, err := oci.Push(c.Context(), args[0], ref, o)
 			if err != nil {
 				return err
@@ -52,6 +62,8 @@ Credentials are those of docker login or oras login.`,
 	}
 	fs := c.Flags()
 	fs.StringArrayVar(&tags, "tag", nil, "a further tag of the same manifest (repeatable)")
+	fs.StringVar(&key.config.Key, "key", "", "PEM file of the private key to sign the manifest's digest with")
+	fs.StringVar(&key.passwordFile, "password-file", "", "file with the password of an encrypted key")
 	fs.BoolVar(&plainHTTP, "plain-http", false, "speak to the registry without TLS (allowed anyway for this machine)")
 	fs.BoolVar(&asJSON, "json", false, "print what was written as JSON")
 	return c

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +32,8 @@ type export struct {
 	blobs     []item // files, then the config
 	manifest  item
 	referrers []referrer
+	files     *manifest.Manifest
+	claims    []*bundle.Bundle
 }
 
 // referrer is a document that refers to the model.
@@ -79,7 +83,7 @@ func prepare(ctx context.Context, root *os.Root, dir string, created time.Time) 
 			return nil, fmt.Errorf("%w: %s: %w", ErrTarget, dir, err)
 		}
 	}
-	e := &export{}
+	e := &export{files: m}
 	var c modelConfig
 	c.ModelFS.Type = "layers"
 	annotations := map[string]string{}
@@ -153,6 +157,7 @@ func (e *export) refer(root *os.Root, dir string, created time.Time) error {
 	if err != nil {
 		return err
 	}
+	e.claims = claims
 	for _, b := range claims {
 		if err := e.attach(fmt.Sprintf("%s:%d", manifest.ClaimsFile, b.Line), typeBundle, b.Raw, b, b.Line, created); err != nil {
 			return err
@@ -162,6 +167,63 @@ func (e *export) refer(root *os.Root, dir string, created time.Time) error {
 		return fmt.Errorf("%w: %s: %d documents would refer to the model, at most %d are pulled", ErrLimit, dir, n, DefaultLimits.Referrers)
 	}
 	return nil
+}
+
+// predicateCosign is what `cosign verify` looks for.
+const predicateCosign = "https://sigstore.dev/cosign/sign/v1"
+
+// endorse signs the manifest's digest together with the model's root and
+// identity.
+func (e *export) endorse(dir string, s *bundle.Signer, created time.Time) error {
+	for _, b := range e.claims {
+		if b.Statement.PredicateType == predicateCosign && s.Made(b) && slices.ContainsFunc(b.Statement.Subject, func(x bundle.Subject) bool {
+			return x.Digest["sha256"] == e.manifest.Digest.Encoded()
+		}) {
+			return nil
+		}
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	name := filepath.Base(abs)
+	id, _ := e.files.Identity()
+	raw, err := s.Sign(bundle.Statement{
+		Type: bundle.StatementType, PredicateType: predicateCosign, Predicate: json.RawMessage("{}"),
+		Subject: []bundle.Subject{
+			{Name: name, Digest: map[string]string{"sha256": e.files.Root(), "weighbridgeIdentity": strings.TrimPrefix(string(id), "sha256:")}},
+			{Name: name, Digest: map[string]string{"sha256": e.manifest.Digest.Encoded()}},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(dir, manifest.ClaimsFile)
+	if err := bundle.AppendClaim(file, raw); err != nil {
+		return err
+	}
+	e.referrers = nil
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return e.refer(root, dir, created)
+}
+
+// ManifestDigest is the digest under which Push would store the folder, for
+// statements that name it as a subject besides the root.
+func ManifestDigest(ctx context.Context, dir string, created time.Time) (digest.Digest, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	e, err := prepare(ctx, root, dir, created)
+	if err != nil {
+		return "", err
+	}
+	return e.manifest.Digest, nil
 }
 
 // readEvidence reads an evidence file; nil where there is none.

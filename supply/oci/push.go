@@ -12,6 +12,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/weighbridge/weighbridge/supply/bundle"
 )
 
 // PushOptions say how a folder is pushed.
@@ -19,6 +21,10 @@ type PushOptions struct {
 	Client
 	// Tags are further tags of the manifest.
 	Tags []string
+	// Signer, where not nil, also signs the digest of the manifest, so that
+	// `cosign verify` finds it. The claim goes to the folder's claims.jsonl too,
+	// unless there is one of this signer already.
+	Signer *bundle.Signer
 	// Created goes into the artifact; see [Created]. Zero leaves it out.
 	Created time.Time
 }
@@ -68,6 +74,11 @@ func Push(ctx context.Context, dir string, r Reference, o PushOptions) (_ *Pushe
 	e, err := prepare(ctx, root, dir, o.Created)
 	if err != nil {
 		return nil, err
+	}
+	if o.Signer != nil {
+		if err := e.endorse(dir, o.Signer, o.Created); err != nil {
+			return nil, err
+		}
 	}
 	var t target
 	switch r.Transport {
