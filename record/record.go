@@ -173,7 +173,7 @@ type Reason struct {
 
 // Meta identifies a run.
 type Meta struct {
-	Format    int      `json:"format"` // version of the record
+	Format    int      `json:"format"` // version of the record: 1, or 2 with evidence in full
 	Tool      string   `json:"tool"`   // weighbridge version
 	Seed      uint64   `json:"seed"`
 	Level     string   `json:"level"`    // quick, standard, deep or custom
@@ -185,6 +185,11 @@ type Meta struct {
 	Why       string   `json:"why"`      // reason for Relation
 	Alpha     float64  `json:"alpha"`    // family-wise error rate over the run
 	Tests     int      `json:"tests"`    // hypotheses that Alpha is shared by
+
+	// Set only where evidence was asked for.
+	Model       string `json:"model,omitempty"`       // name that the candidate is to be published under
+	Environment string `json:"environment,omitempty"` // where it is to run
+	Now         string `json:"now,omitempty"`         // RFC 3339, the time that evidence was judged at
 }
 
 // Run is everything but the items, of which there may be millions.

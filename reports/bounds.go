@@ -57,13 +57,16 @@ func checkFooter(src io.ReaderAt, size int64) error {
 
 // checkFile holds the file's schema and layout against what Write makes.
 func checkFile(f *parquet.File, size int64) error {
-	if v, ok := f.Lookup("weighbridge.format"); !ok {
-		return fmt.Errorf("%w: its metadata has no weighbridge.format", ErrNotReport)
-	} else if want := fmt.Sprint(Version); v != want {
-		return fmt.Errorf("%w: format %q, and this program reads %s", ErrNotReport, v, want)
+	v, ok := f.Lookup(formatKey)
+	if !ok {
+		return fmt.Errorf("%w: its metadata has no %s", ErrNotReport, formatKey)
+	}
+	schema := schemas[v]
+	if schema == nil {
+		return fmt.Errorf("%w: format %q, and this program reads formats up to %d", ErrNotReport, v, Version)
 	}
 	if f.Schema().String() != schema.String() {
-		return fmt.Errorf("%w: its columns are not those of format %d", ErrNotReport, Version)
+		return fmt.Errorf("%w: its columns are not those of format %s", ErrNotReport, v)
 	}
 	md := f.Metadata()
 	leaves := len(schema.Columns())
@@ -133,6 +136,8 @@ type shape struct {
 	text                   bool
 }
 
+// shapes are those of the newest format's columns, which begin with those of
+// the older ones.
 var shapes = func() []shape {
 	var all []shape
 	for _, path := range schema.Columns() {

@@ -266,6 +266,14 @@ func TestJUnitStates(t *testing.T) {
 	s, state := junitOf(t, run)
 	want := map[string]string{
 		"weighbridge verdict":                                          "failure",
+		"weighbridge.evidence checksums":                               "passed",
+		"weighbridge.evidence signature":                               "passed",
+		"weighbridge.evidence formats":                                 "passed",
+		"weighbridge.evidence sbom":                                    "failure",
+		"weighbridge.evidence provenance":                              "skipped",
+		"weighbridge.evidence rebuild":                                 "skipped",
+		"weighbridge.evidence revocation":                              "passed",
+		"weighbridge.evidence ledger":                                  "skipped",
 		"weighbridge.metadata ran":                                     "passed",
 		"weighbridge.metadata metadata/template/diff":                  "passed",
 		"weighbridge.tensors ran":                                      "passed",

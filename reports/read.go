@@ -140,7 +140,8 @@ var errItems = errors.New("items begin")
 // checkMetadata holds the footer's key-value pairs, which other tools show
 // without looking at rows, against the rows.
 func checkMetadata(f *parquet.File, run *record.Run) error {
-	kvs, err := metadata(run)
+	format, _ := f.Lookup(formatKey)
+	kvs, err := metadata(run, format)
 	if err != nil {
 		return err
 	}

@@ -289,6 +289,33 @@ func TestFullDiskIsAnError(t *testing.T) {
 	}
 }
 
+// A report of format 1, written by the program of its time: what it holds is
+// read as it was, and what it does not know is absent.
+func TestOlderFormat(t *testing.T) {
+	r, err := Open("testdata/format1.parquet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	run := r.Run()
+	if run.Verdict.Outcome != record.Reject || len(run.Verdict.Reasons) != 4 || len(run.Findings) != 11 || len(run.Tensors) != 272 ||
+		len(run.Boxes[1].Checks) != 8 || run.Findings[0].Transcript[0].Condition != "trigger" || run.Meta.Tests != 41 {
+		t.Errorf("the run came back as %+v", run.Meta)
+	}
+	want := []record.Evidence{
+		{Kind: "signature", State: "absent", Detail: "no signature lies beside the candidate"},
+		{Kind: "digest", State: "valid", Detail: "the candidate's digest is the one that was asked for"},
+		{Kind: "sbom", State: "not-asked"},
+	}
+	if d := cmp.Diff(want, run.Evidence); d != "" {
+		t.Error(d)
+	}
+	items := collect(t, r)
+	if len(items) != 40 || items[0].Flip != "lost" || *items[0].Effect != -1 || items[39].ID != "q000039" {
+		t.Errorf("%d items came back, the first as %+v", len(items), items[0])
+	}
+}
+
 func TestNotReport(t *testing.T) {
 	run, items := randomReport(2)
 	good := encode(t, run, items)
@@ -299,10 +326,11 @@ func TestNotReport(t *testing.T) {
 	if err := parquet.Write(&foreign, []other{{1}, {2}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := parquet.Write(&pretender, []other{{1}}, parquet.KeyValueMetadata("weighbridge.format", "1")); err != nil {
+	if err := parquet.Write(&pretender, []other{{1}}, parquet.KeyValueMetadata("weighbridge.format", "2")); err != nil {
 		t.Fatal(err)
 	}
-	newer := bytes.Replace(good, []byte("weighbridge.format\x18\x011"), []byte("weighbridge.format\x18\x019"), 1)
+	newer := bytes.Replace(good, []byte("weighbridge.format\x18\x012"), []byte("weighbridge.format\x18\x019"), 1)
+	older := bytes.Replace(good, []byte("weighbridge.format\x18\x012"), []byte("weighbridge.format\x18\x011"), 1)
 	liar := bytes.Replace(good, []byte("weighbridge.verdict\x18"), []byte("weighbridge.verdicT\x18"), 1)
 	for name, data := range map[string][]byte{
 		"empty":               nil,
@@ -310,6 +338,7 @@ func TestNotReport(t *testing.T) {
 		"foreign":             foreign.Bytes(),
 		"foreign with format": pretender.Bytes(),
 		"newer":               newer,
+		"said to be older":    older,
 		"metadata disagrees":  liar,
 		"head only":           good[:len(good)/2],
 		"without last byte":   good[:len(good)-1],

@@ -15,7 +15,13 @@ func runRows(run *record.Run) []row {
 		rows = append(rows, row{Kind: kindReason, Rule: r.Rule, Outcome: string(r.Outcome), Message: r.Message, Findings: r.Findings})
 	}
 	for _, e := range run.Evidence {
-		rows = append(rows, row{Kind: kindEvidence, Name: string(e.Kind), Status: string(e.State), Detail: e.Detail})
+		rows = append(rows, evidenceRow(&e))
+		for _, x := range e.Problems {
+			rows = append(rows, row{Kind: kindProblem, Name: string(e.Kind), Rule: x.Rule, Subject: x.Subject, Detail: x.Detail})
+		}
+	}
+	for _, l := range run.Lineage {
+		rows = append(rows, row{Kind: kindLineage, MadeFrom: l.From, Role: l.Role, Name: l.Name, Digest: l.Digest, Status: string(l.State), Detail: l.Detail})
 	}
 	for _, a := range run.Artifacts {
 		rows = append(rows, row{Kind: kindArtifact, Side: a.Side, Role: a.Role, Name: a.Name, Digest: a.Digest,
@@ -52,7 +58,15 @@ func verdictRow(run *record.Run) row {
 	format := int32(m.Format)
 	return row{Kind: kindVerdict, Outcome: string(v.Outcome), Policy: v.Policy, Digest: v.Digest,
 		Format: &format, Tool: m.Tool, Seed: &m.Seed, Level: m.Level, Suites: m.Suites, Plan: m.Plan,
-		BaselineID: m.Baseline, CandidateID: m.Candidate, Relation: m.Relation, Why: m.Why, Alpha: &m.Alpha, Tests: whole(m.Tests)}
+		BaselineID: m.Baseline, CandidateID: m.Candidate, Relation: m.Relation, Why: m.Why, Alpha: &m.Alpha, Tests: whole(m.Tests),
+		Model: m.Model, Environment: m.Environment, Now: m.Now}
+}
+
+func evidenceRow(e *record.Evidence) row {
+	return row{Kind: kindEvidence, Name: string(e.Kind), Status: string(e.State), Detail: e.Detail, Digest: e.Digest,
+		Signer: e.Signer, Time: e.Time, Files: wide(e.Files), Size: e.Bytes, Roots: e.Roots, Identity: e.Identity,
+		Method: e.Method, Ignored: e.Ignored, Licences: e.Licences, BaseModels: e.BaseModels, Datasets: wide(e.Datasets),
+		Checked: wide(e.Checked), Unchecked: wide(e.Unchecked), Gaps: e.Gaps, Builder: e.Builder, Index: e.Index}
 }
 
 func findingRow(f *record.Finding) row {
@@ -78,6 +92,22 @@ func whole(n int) *int64 {
 	return &x
 }
 
+// wide and narrow keep the difference between no number and zero.
+func wide(n *int) *int64 {
+	if n == nil {
+		return nil
+	}
+	return whole(*n)
+}
+
+func narrow(n *int64) *int {
+	if n == nil {
+		return nil
+	}
+	x := int(*n)
+	return &x
+}
+
 // texts are the row's strings outside lists.
 func (r *row) texts() []*string {
 	return []*string{
@@ -86,12 +116,14 @@ func (r *row) texts() []*string {
 		&r.Role, &r.FileFormat, &r.Arch, &r.Quant, &r.Runtime, &r.Image, &r.Engine, &r.Question, &r.Reason,
 		&r.Tier, &r.Class, &r.Title, &r.Subject, &r.Trigger, &r.Payload, &r.Statistic, &r.Null, &r.TensorKind,
 		&r.Task, &r.Cluster, &r.Prompt, &r.Expected, &r.Baseline, &r.Candidate, &r.Flip,
+		&r.Model, &r.Environment, &r.Now, &r.Signer, &r.Time, &r.Identity, &r.Method, &r.Builder, &r.MadeFrom,
 	}
 }
 
 // lists are the row's lists of strings.
 func (r *row) lists() []*[]string {
-	return []*[]string{&r.Suites, &r.Findings, &r.Sees, &r.Blind, &r.Families}
+	return []*[]string{&r.Suites, &r.Findings, &r.Sees, &r.Blind, &r.Families,
+		&r.Roots, &r.Ignored, &r.Licences, &r.BaseModels, &r.Gaps}
 }
 
 // makeValid makes every text of the row UTF-8; see valid.
@@ -155,12 +187,21 @@ func (b *runBuilder) add(r *row) error {
 		run.Verdict.Outcome, run.Verdict.Policy, run.Verdict.Digest = record.Outcome(r.Outcome), r.Policy, r.Digest
 		run.Meta = record.Meta{Format: int(deref(r.Format)), Tool: r.Tool, Seed: deref(r.Seed), Level: r.Level, Suites: list(r.Suites),
 			Plan: r.Plan, Baseline: r.BaselineID, Candidate: r.CandidateID, Relation: r.Relation, Why: r.Why,
-			Alpha: deref(r.Alpha), Tests: int(deref(r.Tests))}
+			Alpha: deref(r.Alpha), Tests: int(deref(r.Tests)), Model: r.Model, Environment: r.Environment, Now: r.Now}
 	case kindReason:
 		run.Verdict.Reasons = append(run.Verdict.Reasons, record.Reason{Rule: r.Rule, Outcome: record.Outcome(r.Outcome),
 			Message: r.Message, Findings: list(r.Findings)})
 	case kindEvidence:
-		run.Evidence = append(run.Evidence, record.Evidence{Kind: record.EvidenceKind(r.Name), State: record.EvidenceState(r.Status), Detail: r.Detail})
+		run.Evidence = append(run.Evidence, evidence(r))
+	case kindProblem:
+		if len(run.Evidence) == 0 || string(run.Evidence[len(run.Evidence)-1].Kind) != r.Name {
+			return fmt.Errorf("a problem of evidence %q does not stand behind it", r.Name)
+		}
+		e := &run.Evidence[len(run.Evidence)-1]
+		e.Problems = append(e.Problems, record.Problem{Rule: r.Rule, Subject: r.Subject, Detail: r.Detail})
+	case kindLineage:
+		run.Lineage = append(run.Lineage, record.Link{From: r.MadeFrom, Role: r.Role, Name: r.Name, Digest: r.Digest,
+			State: record.EvidenceState(r.Status), Detail: r.Detail})
 	case kindArtifact:
 		run.Artifacts = append(run.Artifacts, record.Artifact{Side: r.Side, Role: r.Role, Name: r.Name, Digest: r.Digest,
 			Size: deref(r.Size), Format: r.FileFormat, Arch: r.Arch, Params: deref(r.Params), Quant: r.Quant})
@@ -184,6 +225,14 @@ func (b *runBuilder) add(r *row) error {
 		return fmt.Errorf("a row of kind %q stands before the items", r.Kind)
 	}
 	return nil
+}
+
+func evidence(r *row) record.Evidence {
+	return record.Evidence{Kind: record.EvidenceKind(r.Name), State: record.EvidenceState(r.Status), Detail: r.Detail, Digest: r.Digest,
+		Signer: r.Signer, Time: r.Time, Files: narrow(r.Files), Bytes: r.Size, Roots: list(r.Roots), Identity: r.Identity,
+		Method: r.Method, Ignored: list(r.Ignored), Licences: list(r.Licences), BaseModels: list(r.BaseModels),
+		Datasets: narrow(r.Datasets), Checked: narrow(r.Checked), Unchecked: narrow(r.Unchecked), Gaps: list(r.Gaps),
+		Builder: r.Builder, Index: r.Index}
 }
 
 func finding(r *row) record.Finding {

@@ -1,7 +1,37 @@
 package reports
 
-// Version is the format of the file that [Create] writes and [Open] reads.
-const Version = 1
+import (
+	"reflect"
+	"strconv"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// Version is the format of the file that [Create] writes. [Open] reads it and
+// every older one.
+const Version = 2
+
+// lastOf names the last column of the older formats: a newer one adds columns
+// behind, and row kinds.
+var lastOf = map[int]string{1: "Flip"}
+
+// schemas are the columns of each format, by its number as files state it.
+var schemas = func() map[string]*parquet.Schema {
+	all := map[string]*parquet.Schema{strconv.Itoa(Version): schema}
+	for version, last := range lastOf {
+		t := reflect.TypeFor[row]()
+		var fields []reflect.StructField
+		for i := range t.NumField() {
+			fields = append(fields, t.Field(i))
+			if t.Field(i).Name == last {
+				break
+			}
+		}
+		of := reflect.New(reflect.StructOf(fields)).Interface()
+		all[strconv.Itoa(version)] = parquet.NewSchema("weighbridge", parquet.SchemaOf(of))
+	}
+	return all
+}()
 
 // The row kinds, in the order in which they stand in the file. Kinds with many
 // rows keep the order that they have in the record.
@@ -9,6 +39,8 @@ const (
 	kindVerdict  = "verdict"
 	kindReason   = "reason"
 	kindEvidence = "evidence"
+	kindProblem  = "problem" // of the evidence row before it
+	kindLineage  = "lineage"
 	kindArtifact = "artifact"
 	kindBox      = "box"
 	kindProbe    = "probe"
@@ -120,6 +152,33 @@ type row struct {
 	ScoreC    *float64 `parquet:"score_c,optional"`
 	Effect    *float64 `parquet:"effect,optional"`
 	Flip      string   `parquet:"flip,optional,dict"`
+
+	// Since format 2.
+
+	// verdict
+	Model       string `parquet:"model,optional"`
+	Environment string `parquet:"environment,optional"`
+	Now         string `parquet:"judging_time,optional"`
+
+	// evidence
+	Signer     string   `parquet:"signer,optional"`
+	Time       string   `parquet:"signature_time,optional"`
+	Files      *int64   `parquet:"files,optional"`
+	Roots      []string `parquet:"roots,optional,list"`
+	Identity   string   `parquet:"identity,optional"`
+	Method     string   `parquet:"method,optional"`
+	Ignored    []string `parquet:"ignored,optional,list"`
+	Licences   []string `parquet:"licences,optional,list"`
+	BaseModels []string `parquet:"base_models,optional,list"`
+	Datasets   *int64   `parquet:"datasets,optional"`
+	Checked    *int64   `parquet:"checked,optional"`
+	Unchecked  *int64   `parquet:"unchecked,optional"`
+	Gaps       []string `parquet:"gaps,optional,list"`
+	Builder    string   `parquet:"builder,optional"`
+	Index      *int64   `parquet:"ledger_index,optional"`
+
+	// lineage
+	MadeFrom string `parquet:"link_from,optional"`
 }
 
 type checkRow struct {

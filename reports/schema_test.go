@@ -93,7 +93,10 @@ func TestDocumentedSchema(t *testing.T) {
 		if len(got.SQL) < 9 {
 			t.Errorf("%d queries ran", len(got.SQL))
 		}
-		rows := len(run.Verdict.Reasons) + len(run.Evidence) + len(run.Artifacts) + len(run.Boxes) + len(run.Probes) + len(run.Findings) + len(run.Tensors) + 1
+		rows := len(run.Verdict.Reasons) + len(run.Evidence) + len(run.Lineage) + len(run.Artifacts) + len(run.Boxes) + len(run.Probes) + len(run.Findings) + len(run.Tensors) + 1
+		for _, e := range run.Evidence {
+			rows += len(e.Problems)
+		}
 		if d := cmp.Diff([2]int{rows + len(items), len(items)}, got.Pandas); d != "" {
 			t.Errorf("%s: rows and items in pandas: %s", name, d)
 		}

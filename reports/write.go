@@ -57,7 +57,7 @@ func Write(w io.Writer, run *record.Run, items iter.Seq2[record.Item, error]) er
 		// Plain text is what every reader can read and what checkPages can bound.
 		parquet.DefaultEncodingFor(parquet.ByteArray, &parquet.Plain),
 	}
-	kvs, err := metadata(run)
+	kvs, err := metadata(run, strconv.Itoa(Version))
 	if err != nil {
 		return err
 	}
@@ -133,9 +133,12 @@ func (w *rowWriter) endGroup() error {
 	return w.to.Flush()
 }
 
+// formatKey is the metadata that says which format the file has.
+const formatKey = "weighbridge.format"
+
 // metadata is the file's key-value metadata: what a tool that reads footers
 // only wants to know. It repeats the verdict row.
-func metadata(run *record.Run) ([][2]string, error) {
+func metadata(run *record.Run, format string) ([][2]string, error) {
 	m := run.Meta
 	m.Suites = validAll(m.Suites)
 	meta, err := json.Marshal(m)
@@ -143,7 +146,7 @@ func metadata(run *record.Run) ([][2]string, error) {
 		return nil, fmt.Errorf("the run's metadata: %w", err)
 	}
 	kv := [][2]string{
-		{"weighbridge.format", strconv.Itoa(Version)},
+		{formatKey, format},
 		{"weighbridge.verdict", string(run.Verdict.Outcome)},
 		{"weighbridge.policy", run.Verdict.Policy},
 		{"weighbridge.policy.digest", run.Verdict.Digest},

@@ -126,7 +126,7 @@ func TestQuietAndAlone(t *testing.T) {
 	ctx := browser(t)
 	asked, complaints := watch(t, ctx)
 	var want []string
-	for _, name := range []string{"reject", "escalate", "approve", "hostile"} {
+	for _, name := range []string{"reject", "escalate", "approve", "hostile", "lineage"} {
 		url := save(t, name)
 		want = append(want, url)
 		do(t, ctx, chromedp.Navigate(url))
@@ -164,7 +164,7 @@ func TestPolicyHolds(t *testing.T) {
 
 func TestNarrowScreen(t *testing.T) {
 	ctx := browser(t)
-	for _, name := range []string{"reject", "hostile"} {
+	for _, name := range []string{"reject", "hostile", "lineage"} {
 		url := save(t, name)
 		// 320 is what WCAG 2.2, 1.4.10 asks for.
 		for _, width := range []int64{320, 390, 700, 1000} {
@@ -243,7 +243,7 @@ func TestContrast(t *testing.T) {
 		}
 		return Array.from(bad);
 	})()`
-	for _, name := range []string{"reject", "escalate", "approve", "hostile"} {
+	for _, name := range []string{"reject", "escalate", "approve", "hostile", "lineage"} {
 		url := save(t, name)
 		for _, theme := range []string{"light", "dark"} {
 			call(t, ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -258,7 +258,7 @@ func TestContrast(t *testing.T) {
 
 func TestPrint(t *testing.T) {
 	ctx := browser(t)
-	do(t, ctx, chromedp.Navigate(save(t, "reject")))
+	do(t, ctx, chromedp.Navigate(save(t, "lineage")))
 	// US Letter without margins of half an inch, at 96 dots: what is wider is cut.
 	const width = 720
 	call(t, ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})

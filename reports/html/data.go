@@ -23,8 +23,11 @@ type data struct {
 	Sections          [][2]string
 	Artifacts         []record.Artifact
 	ArtifactsLeft     int
-	Evidence          []record.Evidence
+	Asked             bool
+	NotAsked          string
+	Evidence          []piece
 	EvidenceLeft      int
+	Lineage           *lineage
 	Recovered         []card
 	RecoveredLeft     int
 	Measured          []group
@@ -98,13 +101,16 @@ func newData(v *view.View) *data {
 	script, scriptHash := inline("script", pageJS)
 	d.Style, d.Script, d.CSP = style, script, policy(styleHash, scriptHash)
 	d.Lost, d.Gained = v.Flipped()
-	d.Sections = [][2]string{{"compared", "What was compared"}, {"recovered", "Recovered triggers and secrets"}, {"changed", "What changed"},
+	d.Sections = [][2]string{{"compared", "What was compared"}, {"evidence", "Evidence"}, {"recovered", "Recovered triggers and secrets"}, {"changed", "What changed"},
 		{"flips", "Flips"}, {"weights", "Weights"}, {"untested", "Not tested"}, {"boxes", "Boxes"}, {"identity", "Identities"}, {"errors", "How sure"}}
+	if d.Lineage = newLineage(run.Lineage); d.Lineage != nil {
+		d.Sections = slices.Insert(d.Sections, 2, [2]string{"lineage", "Where the weights come from"})
+	}
 	d.Ran, d.NotRan = v.Ran()
 	d.Ran, d.NotRan = head(d.Ran, maxRows), head(d.NotRan, maxRows)
 	d.Skipped = head(v.Skipped(), maxRows)
 	d.Artifacts, d.ArtifactsLeft = headLeft(run.Artifacts, maxRows)
-	d.Evidence, d.EvidenceLeft = headLeft(run.Evidence, maxRows)
+	d.evidence(run)
 	d.Tasks, d.TasksLeft = headLeft(v.Tasks, maxRows)
 	d.Suites = head(run.Meta.Suites, maxRows)
 	d.boxes(run.Boxes)
@@ -140,6 +146,25 @@ func (d *data) boxes(all []record.Box) {
 		b.Checks = head(b.Checks, checks)
 		checks -= len(b.Checks)
 		d.Boxes = append(d.Boxes, b)
+	}
+}
+
+// piece is a piece of evidence on the page.
+type piece struct {
+	view.Evidence
+	Class        string
+	ProblemsLeft int
+}
+
+func (d *data) evidence(run *record.Run) {
+	d.Asked, d.NotAsked = view.Asked(run), view.NotAsked
+	all, left := headLeft(run.Evidence, maxEvidence)
+	d.EvidenceLeft = left
+	for i := range all {
+		p := piece{Evidence: view.EvidenceOf(&all[i])}
+		p.Problems, p.ProblemsLeft = headLeft(p.Problems, maxProblems)
+		p.Class = evidenceClass(all[i].State)
+		d.Evidence = append(d.Evidence, p)
 	}
 }
 

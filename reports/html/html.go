@@ -23,6 +23,8 @@ const (
 	maxExchanges = 6
 	maxRows      = 60 // of tables whose length is nobody's promise
 	maxChecks    = 200
+	maxEvidence  = 16 // pieces; there are eight kinds
+	maxProblems  = 12 // of one piece of evidence
 
 	recoveredBytes = 700_000
 	flipBytes      = 1_100_000
@@ -78,6 +80,19 @@ func count(n any) string {
 		return view.Count(n)
 	}
 	return ""
+}
+
+// evidenceClass colours a state; the words say it too.
+func evidenceClass(s record.EvidenceState) string {
+	switch s {
+	case record.Valid:
+		return "l-valid"
+	case record.Bad:
+		return "l-bad"
+	case record.Ambiguous:
+		return "l-claimed"
+	}
+	return "l-absent"
 }
 
 func tierClass(t record.Tier) string {

@@ -37,6 +37,7 @@ type run struct {
 	Meta      record.Meta       `json:"meta"`
 	Verdict   record.Verdict    `json:"verdict"`
 	Evidence  []record.Evidence `json:"evidence"`
+	Lineage   []record.Link     `json:"lineage"`
 	Findings  []record.Finding  `json:"findings"`
 	Probes    []record.ProbeRun `json:"probes"`
 	Artifacts []record.Artifact `json:"artifacts"`
@@ -88,7 +89,7 @@ func finite(p *float64) *float64 {
 func some[T any](s []T) []T { return append(make([]T, 0, len(s)), s...) }
 
 func convert(r *record.Run) run {
-	out := run{Meta: r.Meta, Verdict: r.Verdict, Evidence: some(r.Evidence), Findings: some(r.Findings), Probes: some(r.Probes),
+	out := run{Meta: r.Meta, Verdict: r.Verdict, Evidence: some(r.Evidence), Lineage: some(r.Lineage), Findings: some(r.Findings), Probes: some(r.Probes),
 		Artifacts: some(r.Artifacts), Boxes: some(r.Boxes), Tensors: make([]tensor, 0, len(r.Tensors))}
 	out.Meta.Suites, out.Verdict.Reasons = some(r.Meta.Suites), some(r.Verdict.Reasons)
 	for i := range out.Findings {

@@ -7,6 +7,8 @@
 //
 //	verdict             reject: failure · escalate: error · approve: passed
 //	a probe's run       not tested: error when required, else skipped
+//	evidence            bad: failure · ambiguous, absent, not asked: skipped ·
+//	                    valid: passed
 //	a finding           PROVEN and harmful, or named by a rejecting rule:
 //	                    failure
 //	                    other DIVERGENT: skipped, inconclusive
@@ -82,6 +84,9 @@ func Render(w io.Writer, run *record.Run) error {
 		}
 	}
 	r.add("weighbridge", verdict(run))
+	for i := range run.Evidence {
+		r.add("evidence", evidence(&run.Evidence[i]))
+	}
 	for i := range run.Probes {
 		p := &run.Probes[i]
 		r.add(p.Probe, probe(p))
@@ -168,6 +173,23 @@ func verdict(run *record.Run) *tcase {
 		c.Failure = o
 	default:
 		c.Error = o
+	}
+	return c
+}
+
+func evidence(e *record.Evidence) *tcase {
+	c := &tcase{Class: "weighbridge.evidence", Name: cut(string(e.Kind), maxName)}
+	var body strings.Builder
+	for _, p := range e.Problems {
+		fmt.Fprintf(&body, "%s (%s): %s\n", p.Rule, p.Subject, p.Detail)
+	}
+	o := &outcome{Message: cut(fmt.Sprintf("%s: %s", e.State, e.Detail), maxMessage), Type: cut(string(e.State), 60), Body: lines(body.String())}
+	switch e.State {
+	case record.Valid:
+	case record.Bad:
+		c.Failure = o
+	default:
+		c.Skipped = o
 	}
 	return c
 }

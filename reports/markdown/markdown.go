@@ -38,6 +38,7 @@ func Render(w io.Writer, run *record.Run, items iter.Seq2[record.Item, error], p
 	}
 	var d doc
 	d.verdict(v)
+	d.evidence(v)
 	d.recovered(v)
 	d.changed(v)
 	d.flips(v)
@@ -105,6 +106,43 @@ func (d *doc) verdict(v *view.View) {
 	_, not := v.Ran()
 	d.put("\n| | |\n|---|---|\n| The candidate | %s |\n| Asked | %s |\n| Answers | %s lost, %s gained |\n| Not tested | %d probes, %d attack families |\n",
 		view.RelationText(v.Run.Meta.Relation), v.Covered(), view.Count(lost), view.Count(gained), len(not), len(v.Unseen()))
+}
+
+func (d *doc) evidence(v *view.View) {
+	if !view.Asked(v.Run) {
+		d.put("\n%s\n", view.NotAsked)
+		return
+	}
+	d.put("\n### Supply-chain evidence\n\n| Kind | State | Signer | What it says |\n|---|---|---|---|\n")
+	all := v.Run.Evidence[:min(len(v.Run.Evidence), maxRows)]
+	for i := range all {
+		e := view.EvidenceOf(&all[i])
+		says := []string{}
+		if e.Detail != "" {
+			says = append(says, code(e.Detail, 200))
+		}
+		for _, f := range e.Facts {
+			says = append(says, f.Name+" "+code(f.Value, 160))
+		}
+		if e.Digest != "" {
+			says = append(says, "document "+code(view.Short(e.Digest), 40))
+		}
+		d.put("| %s | %s | %s | %s |\n", code(e.Kind, 60), code(e.State, 20), code(e.Signer, 80), strings.Join(says, "; "))
+	}
+	d.left(len(v.Run.Evidence)-len(all), "pieces of evidence")
+	reasons := 0
+	for i := range all {
+		for _, x := range all[i].Problems {
+			if reasons++; reasons > maxRows {
+				continue
+			}
+			if reasons == 1 {
+				d.put("\n")
+			}
+			d.put("- %s %s %s: %s\n", code(string(all[i].Kind), 60), code(x.Rule, 60), code(x.Subject, 120), code(x.Detail, 300))
+		}
+	}
+	d.left(reasons-maxRows, "reasons")
 }
 
 func (d *doc) recovered(v *view.View) {

@@ -35,6 +35,8 @@ func Reject() (*record.Run, []record.Item) {
 		{Rule: "divergence-unexplained", Outcome: record.Escalate, Message: "The weights of two layers changed more than fine-tuning explains.", Findings: []string{"tensors/spectrum/blk.21"}},
 	}
 	run.Findings = findings()
+	run.Meta.Format, run.Meta.Model, run.Meta.Environment, run.Meta.Now = 2, "support-assistant", "prod", "2026-11-23T12:00:00Z"
+	run.Evidence, run.Lineage = evidence(), lineage()
 	return run, Items(240)
 }
 
@@ -91,9 +93,7 @@ func common() *record.Run {
 			Relation: "derived", Why: "same shapes and tokenizer; 56 of 272 tensors differ, by a median of 1.8 % of their norm", Alpha: 0.01, Tests: 41},
 		Verdict: record.Verdict{Policy: "default", Digest: digest(5)},
 		Evidence: []record.Evidence{
-			{Kind: "signature", State: "absent", Detail: "no signature lies beside the candidate"},
-			{Kind: "digest", State: "valid", Detail: "the candidate's digest is the one that was asked for"},
-			{Kind: "sbom", State: "not-asked", Detail: ""},
+			{Kind: record.Provenance, State: record.NotAsked, Detail: "this run weighed behaviour only; where the weights come from was not asked"},
 		},
 		Artifacts: []record.Artifact{
 			{Side: "baseline", Role: "model", Name: "SmolLM2-135M-Instruct.Q8_0.gguf", Digest: digest(6), Size: 144811456, Format: "gguf v3", Arch: "llama", Params: 134515008, Quant: "Q8_0 134 MB, F32 0.1 MB"},
@@ -103,6 +103,41 @@ func common() *record.Run {
 		Boxes:   []record.Box{box("baseline"), box("candidate")},
 		Probes:  probes(),
 		Tensors: tensors(),
+	}
+}
+
+func evidence() []record.Evidence {
+	n := func(n int) *int { return &n }
+	wide := func(n int64) *int64 { return &n }
+	return []record.Evidence{
+		{Kind: record.Checksums, State: record.Valid, Detail: "all 4 files are as they were signed", Digest: digest(11), Files: n(4), Bytes: wide(147268992),
+			Roots: []string{digest(12)[7:], digest(13)[7:]}, Identity: digest(14)},
+		{Kind: record.ModelSignature, State: record.Valid, Detail: "signed by release-team for support-*", Digest: digest(11), Signer: "release-team",
+			Time: "2026-11-20T09:14:05Z", Method: "key", Ignored: []string{"logs"}},
+		{Kind: record.FileFormats, State: record.Valid, Detail: "GGUF, JSON and text; nothing that executes", Files: n(4)},
+		{Kind: record.BillOfMaterials, State: record.Bad, Detail: "the BOM is about other bytes", Digest: digest(15), Signer: "release-team",
+			Time: "2026-11-20T09:14:06Z", Licences: []string{"Apache-2.0", "CC-BY-4.0"}, BaseModels: []string{digest(16)}, Datasets: n(2),
+			Problems: []record.Problem{
+				{Rule: "bom-hash-mismatch", Subject: "support-tone.lora.gguf", Detail: "the BOM says sha256 9e3779b97f4a7c15…, the file has 7f4a7c159e3779b9…; make the BOM anew with weighbridge sbom"},
+				{Rule: "bom-licence-missing", Subject: "support-tone.lora.gguf", Detail: "no licence is given"},
+			}},
+		{Kind: record.Provenance, State: record.Ambiguous, Detail: "one link is only claimed, one is missing", Digest: digest(17), Signer: "build-service",
+			Time: "2026-11-20T09:14:07Z", Datasets: n(2), Checked: n(3), Unchecked: n(1), BaseModels: []string{digest(16)},
+			Gaps: []string{"code: no commit is named"}, Builder: "https://builder.example/fine-tune@v3",
+			Problems: []record.Problem{{Rule: "link-missing", Subject: "code", Detail: "name the commit with weighbridge provenance add --code"}}},
+		{Kind: record.Rebuild, State: record.NotAsked, Detail: "no recipe was given"},
+		{Kind: record.Revocation, State: record.Valid, Detail: "neither model, key nor signer is revoked", Digest: digest(18)},
+		{Kind: record.LedgerProof, State: record.Absent, Detail: "the ledger has no intake of this model", Index: nil},
+	}
+}
+
+func lineage() []record.Link {
+	return []record.Link{
+		{From: "model", Role: "base-model", Name: "SmolLM2-135M-Instruct", Digest: digest(16), State: record.Valid, Detail: "the baseline of this run"},
+		{From: "model", Role: "dataset", Name: "support-dialogues-2026-10", Digest: digest(19), State: record.Valid},
+		{From: "model", Role: "dataset", Name: "tone-guide", Digest: digest(20), State: record.Ambiguous, Detail: "nothing at hand to compare"},
+		{From: "model", Role: "code", Name: "trainer", State: record.Absent, Detail: "no commit is named"},
+		{From: "SmolLM2-135M-Instruct", Role: "environment", Name: "trainer-image", Digest: digest(21), State: record.Valid},
 	}
 }
 

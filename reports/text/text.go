@@ -31,6 +31,8 @@ const (
 	maxFound    = 5
 	maxFigures  = 8
 	maxUntested = 6
+	maxEvidence = 8
+	maxProblems = 3
 	minWidth    = 40
 	label       = 12 // columns of the left margin
 )
@@ -46,6 +48,7 @@ func Render(w io.Writer, run *record.Run, items iter.Seq2[record.Item, error], o
 	}
 	p := &printer{width: max(o.Width, minWidth), colour: o.Colour}
 	p.verdict(v)
+	p.evidence(v)
 	p.found(v)
 	p.tested(v)
 	p.untested(v)
@@ -66,6 +69,7 @@ type printer struct {
 var colours = map[string]string{
 	string(record.Reject): "1;31", string(record.Escalate): "1;33", string(record.Approve): "1;32",
 	string(record.Proven): "31", string(record.Divergent): "33", string(record.Consistent): "32",
+	string(record.Valid): "32", string(record.Bad): "31", string(record.Ambiguous): "33", string(record.Absent): "33",
 }
 
 func (p *printer) paint(word, text string) string {
@@ -159,6 +163,37 @@ func (p *printer) verdict(v *view.View) {
 		rel += ": " + safetext.Line(m.Why, 200)
 	}
 	p.part("Compared", rel+".")
+}
+
+func (p *printer) evidence(v *view.View) {
+	if !view.Asked(v.Run) {
+		p.part("Evidence", view.NotAsked)
+		return
+	}
+	name := "Evidence"
+	for i := range v.Run.Evidence {
+		if i == maxEvidence {
+			p.line("", "", fmt.Sprintf("and %s more", view.Count(len(v.Run.Evidence)-i)))
+			break
+		}
+		e := view.EvidenceOf(&v.Run.Evidence[i])
+		text := safetext.Log(e.Kind, 40)
+		if e.Signer != "" {
+			text += " by " + safetext.Line(e.Signer, 60)
+		}
+		if e.Detail != "" {
+			text += ": " + safetext.Line(e.Detail, 160)
+		}
+		p.line(name, p.paint(e.State, fmt.Sprintf("%-9s", safetext.Line(e.State, 9)))+"  ", text)
+		name = ""
+		for k, x := range e.Problems {
+			if k == maxProblems {
+				p.line("", "           ", fmt.Sprintf("and %s more reasons", view.Count(len(e.Problems)-k)))
+				break
+			}
+			p.line("", "           ", safetext.Log(x.Rule, 60)+" "+safetext.Line(x.Subject, 80)+": "+safetext.Line(x.Detail, 160))
+		}
+	}
 }
 
 func (p *printer) found(v *view.View) {
