@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weighbridge/weighbridge/internal/durable"
+	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/supply/manifest"
 	"github.com/weighbridge/weighbridge/supply/sbom"
 )
@@ -89,12 +90,17 @@ error. Equal folders and flags give equal bytes; SOURCE_DATE_EPOCH adds a time.`
 // reportBOM checks what was written against the files, and says what it leaves
 // open.
 func reportBOM(a *app, path string, src []byte, m *manifest.Manifest) error {
-	facts, _, err := sbom.Check(src, m)
+	facts, problems, err := sbom.Check(src, m)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(a.Stdout, "%s: sha256:%x\n", visible(path), sha256.Sum256(src))
 	fmt.Fprintf(a.Stdout, "model root %s, %d files\n", m.Root(), len(m.Resources))
+	for _, p := range problems {
+		if sbom.Rules()[p.Rule] == record.Bad { // such as names with control characters
+			fmt.Fprintf(a.Stderr, "wrong: %s\n", visible(p.Subject+": "+p.Detail))
+		}
+	}
 	for _, g := range facts.Gaps {
 		fmt.Fprintf(a.Stderr, "open: %s\n", visible(g))
 	}

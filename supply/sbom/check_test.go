@@ -121,6 +121,9 @@ var negatives = []struct {
 		return bytes.Replace(src, []byte(`"tiny-helper"`), []byte(`"tiny\ud800"`), 1)
 	}, rule: RuleSchema, detail: "surrogate"},
 	{name: "endless nesting", raw: func([]byte) []byte { return bytes.Repeat([]byte(`{"a":[`), 1_000_000) }, rule: RuleSchema, detail: "nested deeper"},
+	{name: "millions of values", raw: func([]byte) []byte {
+		return fmt.Appendf(nil, `{"a":[%s[]]}`, bytes.Repeat([]byte("[],"), maxValues))
+	}, rule: RuleSchema, detail: "more than 3000000 values"},
 	{name: "components nested 100 deep", change: func(bom node) {
 		c := node{"type": "file", "name": "x"}
 		for range 100 {

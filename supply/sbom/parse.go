@@ -23,6 +23,9 @@ const (
 	MaxBytes  = 32 << 20
 	maxDepth  = 128 // nested objects and arrays
 	maxNumber = 40  // characters
+	// maxValues bounds memory, which "[[],[],…" would make a hundredfold of the
+	// document.
+	maxValues = 3_000_000
 )
 
 // Invalid is a document that cannot be read or breaks its schema. It matches
@@ -64,9 +67,9 @@ func parse(src []byte) (any, error) {
 			return nil, &Invalid{"", plain(err.Error(), maxShown)}
 		}
 	}
-	d := json.NewDecoder(bytes.NewReader(src))
+	d := &decoder{Decoder: json.NewDecoder(bytes.NewReader(src))}
 	d.UseNumber()
-	v, err := value(d, nil)
+	v, err := d.value(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -76,12 +79,20 @@ func parse(src []byte) (any, error) {
 	return v, nil
 }
 
-func value(d *json.Decoder, at []string) (any, error) {
+type decoder struct {
+	*json.Decoder
+	values int
+}
+
+func (d *decoder) value(at []string) (any, error) {
 	bad := func(format string, args ...any) (any, error) {
 		return nil, &Invalid{pointer(at), fmt.Sprintf(format, args...)}
 	}
 	if len(at) > maxDepth {
 		return bad("nested deeper than %d", maxDepth)
+	}
+	if d.values++; d.values > maxValues {
+		return bad("more than %d values", maxValues)
 	}
 	token, err := d.Token()
 	if err != nil {
@@ -90,9 +101,9 @@ func value(d *json.Decoder, at []string) (any, error) {
 	switch t := token.(type) {
 	case json.Delim:
 		if t == '[' {
-			return array(d, at)
+			return d.array(at)
 		}
-		return object(d, at)
+		return d.object(at)
 	case json.Number:
 		s := t.String()
 		// Beyond this a validator's exact arithmetic would expand 1e999999999.
@@ -106,19 +117,19 @@ func value(d *json.Decoder, at []string) (any, error) {
 	return token, nil
 }
 
-func array(d *json.Decoder, at []string) (any, error) {
+func (d *decoder) array(at []string) (any, error) {
 	out := []any{}
 	for d.More() {
-		v, err := value(d, append(at, strconv.Itoa(len(out))))
+		v, err := d.value(append(at, strconv.Itoa(len(out))))
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, v)
 	}
-	return out, closing(d, at)
+	return out, d.closing(at)
 }
 
-func object(d *json.Decoder, at []string) (any, error) {
+func (d *decoder) object(at []string) (any, error) {
 	out := map[string]any{}
 	for d.More() {
 		token, err := d.Token()
@@ -129,16 +140,16 @@ func object(d *json.Decoder, at []string) (any, error) {
 		if _, twice := out[key]; twice {
 			return nil, &Invalid{pointer(at), fmt.Sprintf("the key %s is there twice", shown(key))}
 		}
-		v, err := value(d, append(at, key))
+		v, err := d.value(append(at, key))
 		if err != nil {
 			return nil, err
 		}
 		out[key] = v
 	}
-	return out, closing(d, at)
+	return out, d.closing(at)
 }
 
-func closing(d *json.Decoder, at []string) error {
+func (d *decoder) closing(at []string) error {
 	if _, err := d.Token(); err != nil {
 		return &Invalid{pointer(at), fmt.Sprintf("byte %d: %s", d.InputOffset(), plain(jsonReason(err), maxShown))}
 	}

@@ -24,7 +24,7 @@ var (
 	codeSuffixes     = []string{".py", ".pyc", ".pyx", ".so", ".dylib", ".dll", ".exe", ".sh", ".bat", ".ps1", ".js", ".mjs", ".wasm", ".cu", ".cpp", ".c", ".cc", ".h", ".go", ".rs", ".ipynb", ".whl", ".jar"}
 	documentSuffixes = []string{".md", ".txt", ".rst", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".csv"}
 	configSuffixes   = []string{".json", ".jsonl", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".lock"}
-	documentNames    = []string{"license", "licence", "notice", "copying", "readme", "authors", "changelog", "use_policy", "citation", "modelfile"}
+	documentNames    = []string{"license", "licence", "notice", "copying", "readme", "authors", "changelog", "use_policy", "citation"}
 	tokenizerNames   = []string{"tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template.json", "chat_template.jinja", "spiece.model", "sentencepiece.bpe.model"}
 	adapterNames     = []string{"adapter_model.safetensors", "adapter_model.bin"}
 )
@@ -41,7 +41,7 @@ func RoleOf(name string) Role {
 		return RoleTokenizer
 	case slices.Contains(codeSuffixes, ext):
 		return RoleCode
-	case slices.Contains(configSuffixes, ext):
+	case slices.Contains(configSuffixes, ext), base == "modelfile":
 		return RoleConfig
 	case slices.Contains(documentSuffixes, ext), slices.Contains(documentNames, strings.TrimSuffix(base, ext)):
 		return RoleDocument
