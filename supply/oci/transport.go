@@ -92,8 +92,9 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%w: %s; use https, or --plain-http if the network is trusted", ErrPlainHTTP, req.URL.Redacted())
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
+	host := req.URL.Host
 	w := newWatch(g.idle, func() {
-		cancel(fmt.Errorf("%w: nothing came from %s for %v", ErrStalled, req.URL.Host, g.idle))
+		cancel(fmt.Errorf("%w: nothing came from %s for %v", ErrStalled, host, g.idle))
 	})
 	req = req.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
