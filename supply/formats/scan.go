@@ -165,6 +165,9 @@ type failing struct {
 }
 
 func (f *failing) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 { // an offset of the content's, which a file system would refuse
+		return 0, io.ErrUnexpectedEOF
+	}
 	n, err := f.r.ReadAt(p, off)
 	if err != nil && !errors.Is(err, io.EOF) {
 		f.err = err

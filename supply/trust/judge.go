@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
@@ -12,12 +13,13 @@ import (
 
 	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/supply/bundle"
+	"github.com/weighbridge/weighbridge/supply/signing/timestamp"
 )
 
-// The rules of problems that this package finds.
+// The rules of problems that this package finds. A signature that names a signer
+// of the trust file and does not hold has one of package bundle's.
 const (
 	RuleSignerUnknown     = "signer-unknown"       // nobody in the trust file made it
-	RuleSignatureInvalid  = "signature-invalid"    // a signer in the trust file is named, and did not make it
 	RuleSignerScope       = "signer-scope"         // the signer may not make such statements
 	RuleSignerModel       = "signer-model"         // nor for this model
 	RuleSignerEnvironment = "signer-environment"   // nor for this environment
@@ -49,8 +51,8 @@ func (p *Policy) Judge(b *bundle.Bundle, ask Ask) (*Signer, time.Time, []record.
 	if ask.LedgerTime != nil {
 		at = *ask.LedgerTime
 	}
-	if p.Timestamping != nil && len(b.Timestamps) > 0 {
-		if t, err := timeOf(b, p.Timestamping); err == nil {
+	if len(p.Timestamping) > 0 && len(b.Timestamps) > 0 {
+		if t, err := timestamp.Verify(b, p.Timestamping); err == nil {
 			at = t
 		}
 	}
@@ -64,7 +66,7 @@ func (p *Policy) Judge(b *bundle.Bundle, ask Ask) (*Signer, time.Time, []record.
 			continue
 		}
 		if err != nil {
-			near = append(near, record.Problem{Rule: RuleSignatureInvalid, Subject: s.Name, Detail: err.Error()})
+			near = append(near, record.Problem{Rule: cmp.Or(bundle.Rule(err), bundle.RuleInvalid), Subject: s.Name, Detail: err.Error()})
 			continue
 		}
 		problems := append(who.allows(ask, when), p.Revoked(nil, who.KeyID, who.Name, when)...)
@@ -135,7 +137,7 @@ func (s *Signer) verify(b *bundle.Bundle, at time.Time) (*Signer, time.Time, err
 		}
 		return s, at, nil
 	case bundle.Certificate:
-		leaf, err := certificateOf(b, s.roots, at)
+		leaf, err := b.VerifyCertificate(s.roots, at)
 		if err != nil {
 			return nil, at, s.near(b, err)
 		}
@@ -163,10 +165,24 @@ func (s *Signer) near(b *bundle.Bundle, err error) error {
 	if parse != nil {
 		return err
 	}
-	if s.Method == bundle.Certificate && s.is(leaf) != nil {
+	if s.Method == bundle.Certificate && s.is(leaf) != nil || s.Method == bundle.Keyless && !s.claimed(leaf) {
 		return errNotMine
 	}
 	return err
+}
+
+// claimed reports whether a keyless certificate says it is this identity's.
+func (s *Signer) claimed(leaf *x509.Certificate) bool {
+	names := slices.Concat(leaf.EmailAddresses, leaf.DNSNames)
+	for _, u := range leaf.URIs {
+		names = append(names, u.String())
+	}
+	return slices.ContainsFunc(names, func(n string) bool {
+		if s.identityExpr != nil {
+			return s.identityExpr.MatchString(n)
+		}
+		return n == s.identity
+	})
 }
 
 // with is the signer as it signed this bundle.

@@ -1,8 +1,6 @@
 package trust
 
 import (
-	"bytes"
-	"crypto/ecdsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -22,6 +20,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/weighbridge/weighbridge/supply/bundle"
+	"github.com/weighbridge/weighbridge/supply/signing/keyless"
 )
 
 // Bounds of what is read. The YAML parser takes time that grows with the square
@@ -163,7 +162,7 @@ func (l *loader) build(p *Policy, w *wireFile) error {
 	}
 	if t := w.Timestamping; t != nil {
 		var err error
-		if p.Timestamping, err = l.pool(t.Line, "timestamping: roots", t.Value.Roots); err != nil {
+		if p.Timestamping, err = l.certificates(t.Line, "timestamping: roots", t.Value.Roots); err != nil {
 			return err
 		}
 	}
@@ -255,7 +254,7 @@ func (l *loader) method(s *Signer, v wireSigner) error {
 		if err != nil {
 			return err
 		}
-		if s.key, err = publicKey(src); err == nil {
+		if s.key, err = bundle.ParsePublicKey(src); err == nil {
 			s.KeyID, err = bundle.KeyID(s.key)
 		}
 		if err != nil {
@@ -279,7 +278,7 @@ func (l *loader) method(s *Signer, v wireSigner) error {
 	default:
 		s.Method = bundle.Keyless
 		k := v.Keyless.Value
-		s.identity, s.identityExpr, s.issuer = k.Identity, k.IdentityRegexp, k.Issuer
+		s.identity, s.identityText, s.issuer = k.Identity, k.IdentityRegexp, k.Issuer
 		switch {
 		case (k.Identity == "") == (k.IdentityRegexp == ""):
 			return l.bad(v.Keyless.Line, "`keyless:` needs either `identity:` or `identity_regexp:`")
@@ -287,30 +286,39 @@ func (l *loader) method(s *Signer, v wireSigner) error {
 			return l.bad(v.Keyless.Line, "`keyless:` needs `issuer:`; the same identity from another issuer is somebody else")
 		}
 		if x := k.IdentityRegexp; x != "" {
-			if _, err := regexp.Compile(x); err != nil {
+			var err error
+			if s.identityExpr, err = regexp.Compile("^(?:" + x + ")$"); err != nil {
 				return l.bad(v.Keyless.Line, "`identity_regexp:` %w", err)
-			}
-			if !strings.HasPrefix(x, "^") || !strings.HasSuffix(x, "$") || strings.HasSuffix(x, `\$`) || strings.Contains(x, "|") && !wrapped(x) {
-				return l.bad(v.Keyless.Line, "`identity_regexp: %s` is not anchored: write ^(…)$, or it fits in the middle of other identities", x)
 			}
 		}
 		var err error
-		s.trustedRoot, err = l.read(k.TrustedRoot.or(v.Keyless.Line))
-		return err
+		if s.trustedRoot, err = l.read(k.TrustedRoot.or(v.Keyless.Line)); err != nil {
+			return err
+		}
+		// No bundle at all is refused only after root and identity are good.
+		if _, err := s.verifyKeyless(&bundle.Bundle{}); errors.Is(err, keyless.ErrTrust) {
+			return l.bad(v.Keyless.Line, "`keyless:` %w", err)
+		}
 	}
 	return nil
 }
 
-// wrapped reports whether the alternatives of x stand inside ^(…)$.
-func wrapped(x string) bool {
-	return strings.HasPrefix(x, "^(") && strings.HasSuffix(x, ")$")
+func (l *loader) pool(line int, field string, files []at[string]) (*x509.CertPool, error) {
+	certs, err := l.certificates(line, field, files)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	for _, c := range certs {
+		pool.AddCert(c)
+	}
+	return pool, nil
 }
 
-func (l *loader) pool(line int, field string, files []at[string]) (*x509.CertPool, error) {
+func (l *loader) certificates(line int, field string, files []at[string]) (out []*x509.Certificate, err error) {
 	if len(files) == 0 {
 		return nil, l.bad(line, "`%s:` names no PEM file", field)
 	}
-	pool := x509.NewCertPool()
 	for _, f := range files {
 		src, err := l.read(f)
 		if err != nil {
@@ -325,14 +333,14 @@ func (l *loader) pool(line int, field string, files []at[string]) (*x509.CertPoo
 			if err != nil {
 				return nil, l.bad(f.Line, "`%s:` %s: certificate %d: %w", field, f.Value, n+1, err)
 			}
-			pool.AddCert(c)
+			out = append(out, c)
 			n++
 		}
 		if n == 0 {
 			return nil, l.bad(f.Line, "`%s:` %s holds no PEM certificate", field, f.Value)
 		}
 	}
-	return pool, nil
+	return out, nil
 }
 
 func (l *loader) revocation(p *Policy, w at[wireRevocation]) (Revocation, error) {
@@ -429,27 +437,6 @@ func (l *loader) date(v at[string], end bool) (time.Time, error) {
 		t = t.AddDate(0, 0, 1)
 	}
 	return t, nil
-}
-
-func publicKey(src []byte) (*ecdsa.PublicKey, error) {
-	block, rest := pem.Decode(src)
-	switch {
-	case block == nil:
-		return nil, errors.New("no PEM block; make one with `openssl ec -in key.pem -pubout`")
-	case strings.Contains(block.Type, "PRIVATE"):
-		return nil, errors.New("it is a private key; a trust file names public ones (`openssl ec -in key.pem -pubout`)")
-	case block.Type != "PUBLIC KEY" || len(bytes.TrimSpace(rest)) > 0:
-		return nil, fmt.Errorf("it has to be one PEM block PUBLIC KEY, and is %q with %d bytes after it", block.Type, len(rest))
-	}
-	k, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	key, ok := k.(*ecdsa.PublicKey)
-	if !ok {
-		return nil, fmt.Errorf("it is a %T; OMS signs with ECDSA keys on P-256, P-384 or P-521", k)
-	}
-	return key, nil
 }
 
 // plain reports whether s can stand in a line of a report as it is.

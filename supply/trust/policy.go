@@ -40,8 +40,8 @@ type Policy struct {
 	Signers      []*Signer
 	Revocations  []Revocation
 	Environments map[string]Environment
-	Ledger       *Ledger        // nil where the file names none
-	Timestamping *x509.CertPool // nil likewise
+	Ledger       *Ledger             // nil where the file names none
+	Timestamping []*x509.Certificate // of RFC 3161 authorities
 }
 
 // Signer is one entry of signers.
@@ -65,7 +65,8 @@ type Signer struct {
 	uri     string
 
 	identity     string
-	identityExpr string
+	identityExpr *regexp.Regexp // fits whole identities
+	identityText string
 	issuer       string
 	trustedRoot  []byte
 }
