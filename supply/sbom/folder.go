@@ -117,6 +117,7 @@ func (f *folder) weights(name string) error {
 		f.notes[name] = plain(err.Error(), maxValue)
 	}
 	if h != nil {
+		h.adapter = h.adapter || RoleOf(name) == RoleAdapter
 		f.headers[name] = h
 		f.gguf(name, h)
 	}
@@ -126,7 +127,7 @@ func (f *folder) weights(name string) error {
 // add keeps a value, once per text.
 func add(list *[]said, source string, values ...string) {
 	for _, v := range values {
-		v = strings.TrimSpace(plain(v, maxValue))
+		v = plain(strings.TrimSpace(v), maxValue)
 		if v == "" || len(*list) >= maxItems || slices.ContainsFunc(*list, func(s said) bool { return s.value == v }) {
 			continue
 		}

@@ -190,8 +190,12 @@ func (b *builder) parameters() {
 	types := map[string]int64{}
 	formats := map[string]bool{}
 	whole := 0
+	base := false // whether anything but adapters lies here
 	for _, h := range b.f.headers {
-		if h.adapter {
+		base = base || !h.adapter
+	}
+	for _, h := range b.f.headers {
+		if h.adapter && base {
 			continue
 		}
 		formats[h.format] = true
@@ -254,11 +258,13 @@ func (b *builder) outside(kind string, given []Ref, found []said, each func(c *c
 	var out []cdx.Component
 	names := map[string]bool{}
 	add := func(r Ref, source string) {
-		if names[r.Name] {
+		name, version := atVersion(r.Name)
+		// The caller's "owner/name=DIGEST" is also the folder's "owner/name@main".
+		if names[r.Name] || r.Alg == "" && names[name] {
 			return
 		}
 		names[r.Name] = true
-		c := cdx.Component{BOMRef: kind + ":" + r.Name, Name: r.Name}
+		c := cdx.Component{BOMRef: kind + ":" + r.Name, Name: name, Version: version}
 		if r.Alg != "" {
 			c.Hashes = &[]cdx.Hash{{Algorithm: cdx.HashAlgorithm(r.Alg), Value: r.Hex}}
 		}
@@ -273,6 +279,14 @@ func (b *builder) outside(kind string, given []Ref, found []said, each func(c *c
 		add(Ref{Name: s.value}, s.source)
 	}
 	return out
+}
+
+// atVersion splits name@version.
+func atVersion(s string) (name, version string) {
+	if name, version, ok := strings.Cut(s, "@"); ok && name != "" && version != "" {
+		return name, version
+	}
+	return s, ""
 }
 
 func (b *builder) bases() {
@@ -311,7 +325,7 @@ func (b *builder) datasets() {
 func (b *builder) loaders() {
 	libraries := slices.Clone(b.f.libraries)
 	for _, l := range b.f.libraries { // "transformers" beside "transformers@4.55.0" adds nothing
-		if name, _, ok := strings.Cut(l.value, "@"); ok {
+		if name, version := atVersion(l.value); version != "" {
 			libraries = slices.DeleteFunc(libraries, func(s said) bool { return s.value == name })
 		}
 	}
@@ -321,9 +335,6 @@ func (b *builder) loaders() {
 	}{{RoleLoader, libraries}, {RoleCode, b.f.remote}} {
 		for _, c := range b.outside(string(group.role), nil, group.found, func(c *cdx.Component) {
 			c.Type = cdx.ComponentTypeLibrary
-			if name, version, ok := strings.Cut(c.Name, "@"); ok && name != "" {
-				c.Name, c.Version = name, version
-			}
 			b.mark(c, PropertyRole, string(group.role))
 		}) {
 			b.add(c)

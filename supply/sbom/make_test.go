@@ -294,3 +294,71 @@ func TestFrontMatter(t *testing.T) {
 		})
 	}
 }
+
+// What the folder says of a base model is one with the flag that adds its
+// digest, at whatever revision.
+func TestFlagsWin(t *testing.T) {
+	src, m := mustMake(t, Input{Dir: "testdata/tiny-adapter", BaseModels: []Ref{mustRef(t, "example/tiny-base=sha256:"+aDigest)}, Licences: []string{"BSD-3-Clause"}})
+	facts, problems, err := Check(src, m)
+	if err != nil || len(problems) != 0 {
+		t.Fatalf("%+v, %v", problems, err)
+	}
+	if d := cmp.Diff([]string{"sha256:" + aDigest}, facts.BaseModels) + cmp.Diff([]string{"BSD-3-Clause"}, facts.Licences); d != "" {
+		t.Error(d)
+	}
+}
+
+// Sources that contradict each other leave the field out, and the BOM says so.
+func TestSourcesDisagree(t *testing.T) {
+	dir := ggufFolder(t)
+	put(t, dir, "README.md", "---\nlicense: mit\npipeline_tag: text-generation\n---\n")
+	put(t, dir, "config.json", `{"model_type": "gpt2", "max_position_embeddings": 1024}`)
+	src, _ := mustMake(t, Input{Dir: dir})
+	for _, part := range []string{
+		`architectureFamily: config.json model_type says \"gpt2\" and model.gguf general.architecture says \"llama\"`,
+		`weighbridge:context-length: config.json says \"1024\" and model.gguf says \"4096\"`,
+		`"value": "licenses MIT from README.md front matter"`, `"value": "licenses llama3.1 from model.gguf general.license"`,
+	} {
+		if !bytes.Contains(src, []byte(part)) {
+			t.Errorf("the BOM does not hold %s", part)
+		}
+	}
+	if bytes.Contains(src, []byte(`"architectureFamily": `)) {
+		t.Error("one of two answers was chosen")
+	}
+}
+
+// An adapter beside a model changes neither its name nor its parameters.
+func TestAdapterBesideModel(t *testing.T) {
+	dir := ggufFolder(t)
+	adapter, err := os.ReadFile("../../testdata/models/lora-benign.gguf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone, _ := mustMake(t, Input{Dir: dir})
+	put(t, dir, "lora.gguf", string(adapter))
+	both, m := mustMake(t, Input{Dir: dir})
+	for _, name := range []string{"name", "parameters"} {
+		if a, b := fact(t, alone, name), fact(t, both, name); a == "" || a != b {
+			t.Errorf("%s is %q alone and %q beside an adapter", name, a, b)
+		}
+	}
+	if !bytes.Contains(both, []byte(`"value": "adapter"`)) {
+		t.Error("the adapter has not that role")
+	}
+	if _, problems, err := Check(both, m); err != nil || State(problems) == record.Bad {
+		t.Errorf("%+v, %v", problems, err)
+	}
+}
+
+func fact(t *testing.T, src []byte, name string) string {
+	t.Helper()
+	b, _, err := read(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name == "name" {
+		return b.Metadata.Component.Name
+	}
+	return strings.Join(b.Metadata.Component.property("weighbridge:"+name), " ")
+}
