@@ -54,13 +54,18 @@ func Open(dir string) (*Found, error) {
 }
 
 // readBounded reads a file of a folder that may be hostile: it follows no link
-// out of the folder and does not wait for pipes.
+// and does not wait for pipes.
 func readBounded(dir, name string, limit int64) ([]byte, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
+	if fi, err := root.Lstat(name); err != nil {
+		return nil, err
+	} else if !fi.Mode().IsRegular() {
+		return nil, badFormat("%s is no regular file", name)
+	}
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err

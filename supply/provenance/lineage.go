@@ -177,7 +177,7 @@ func (e *edge) compare(ctx context.Context) (*generation, error) {
 	}
 	e.facts.Checked++
 	if !e.settled {
-		e.link.State, e.link.Detail = record.Valid, "compared by "+alg
+		e.link.State, e.link.Detail = record.Valid, "the "+alg+" digest is that of what is at hand"
 	}
 	if content.Folder && e.model() {
 		return e.ancestor(path, content)
