@@ -148,10 +148,16 @@ type part struct {
 	name       string
 }
 
+// maxParts bounds what a signer who chose tiny shards makes a verifier do.
+const maxParts = 4_000_000
+
 // parts cuts the files into resources, in the order of the resources' names.
-func parts(entries []entry, o Options) []part {
+func parts(entries []entry, o Options) ([]part, error) {
 	var ps []part
 	for _, e := range entries {
+		if int64(len(ps))+e.stamp.size/o.ShardSize > maxParts && o.Method == Shards {
+			return nil, folderFault(RuleEntries, e.name, fmt.Sprintf("shards of %d bytes would be more than %d", o.ShardSize, maxParts))
+		}
 		if o.Method == Files {
 			ps = append(ps, part{entry: e, end: e.stamp.size, name: e.name})
 			continue
@@ -162,13 +168,16 @@ func parts(entries []entry, o Options) []part {
 		}
 	}
 	slices.SortFunc(ps, func(a, b part) int { return strings.Compare(a.name, b.name) })
-	return ps
+	return ps, nil
 }
 
 // read hashes the entries. The largest parts go first, so that no core idles
 // at the end while another one has a big file to itself.
 func read(ctx context.Context, root *os.Root, entries []entry, o Options) (*Manifest, error) {
-	ps := parts(entries, o)
+	ps, err := parts(entries, o)
+	if err != nil {
+		return nil, err
+	}
 	m := &Manifest{Method: o.Method, Hash: o.Hash, Resources: make([]Resource, len(ps)), entries: entries, options: o}
 	if len(ps) == 0 && o.Only == nil {
 		return nil, folderFault(RuleEmpty, ".", "all its files are empty, and shards leave empty files out")
@@ -206,6 +215,16 @@ func read(ctx context.Context, root *os.Root, entries []entry, o Options) (*Mani
 // ShardName is the name of a shard of a file: bytes start up to, and without, end.
 func ShardName(file string, start, end int64) string {
 	return file + ":" + strconv.FormatInt(start, 10) + ":" + strconv.FormatInt(end, 10)
+}
+
+// FileOf is the file that a resource of the method lies in.
+func (m Method) FileOf(name string) string {
+	if m != Shards {
+		return name
+	}
+	rest, _, _ := cutLast(name)
+	file, _, _ := cutLast(rest)
+	return file
 }
 
 // ParseShard splits a shard's name at its last two colons, as OMS says; the

@@ -147,11 +147,7 @@ func (m *Manifest) Find(name string) (Resource, bool) {
 func (m *Manifest) Without(paths []string) *Manifest {
 	cut := *m
 	cut.Resources = slices.DeleteFunc(slices.Clone(m.Resources), func(r Resource) bool {
-		name := r.Name
-		if m.Method == Shards {
-			name, _, _, _ = ParseShard(name)
-		}
-		return Covered(name, paths)
+		return Covered(m.Method.FileOf(r.Name), paths)
 	})
 	return &cut
 }

@@ -207,6 +207,10 @@ var negative = []struct {
 	{name: "ignore absolute", files: map[string]string{"w": "1"}, o: Options{Ignore: []string{"/x"}}, rules: []string{"/x: folder-ignore"}},
 	{name: "ignore everything", files: map[string]string{"w": "1"}, o: Options{Ignore: []string{"."}}, rules: []string{".: folder-ignore"}},
 	{name: "ignore the only file", files: map[string]string{"w": "1"}, o: Options{Ignore: []string{"w"}}, rules: []string{".: folder-empty"}},
+	{name: "10 GiB in shards of 1 byte", make: func(t *testing.T, dir string) {
+		put(t, dir, "w", "")
+		check(t, os.Truncate(filepath.Join(dir, "w"), 10<<30))
+	}, o: Options{Method: Shards, ShardSize: 1}, rules: []string{"w: folder-entries"}},
 	{name: "everything at once", files: map[string]string{"w": "1", "b\x01": "2"}, make: func(t *testing.T, dir string) {
 		link("w", "l")(t, dir)
 		check(t, syscall.Mkfifo(filepath.Join(dir, "p"), 0o644))

@@ -108,7 +108,7 @@ func Compare(ctx context.Context, dir string, s *Signature, o Options) (*manifes
 		have[r.Name] = true
 		w, signed := want[r.Name]
 		switch {
-		case !signed && !o.IgnoreUnsigned:
+		case !signed && (!o.IgnoreUnsigned || m.Method == manifest.Shards): // a signed file's further shard is not an unsigned file
 			add(RuleUnsigned, r.Name, "it is not in the signature; remove it, or have the folder signed again")
 		case signed && !bytes.Equal(w.Digest, r.Digest):
 			add(RuleChanged, r.Name, "its %s is %x, and %x was signed", m.Hash, r.Digest, w.Digest)
@@ -146,10 +146,7 @@ func (s *Signature) read(ctx context.Context, dir string, o Options) (*manifest.
 	// the model. It has to be compared, and so has what lies in git's folders.
 	signed := make([]string, 0, len(s.Resources))
 	for _, r := range s.Resources {
-		name := r.Name
-		if s.Serialization.Method == manifest.Shards {
-			name, _, _, _ = manifest.ParseShard(name) // Open has seen that it is one
-		}
+		name := s.Serialization.Method.FileOf(r.Name)
 		signed = append(signed, name)
 		if top, _, _ := strings.Cut(name, "/"); top != own && (slices.Contains(manifest.GitPaths, top) || slices.Contains(manifest.EvidenceFiles, top)) {
 			mo.Keep = append(mo.Keep, top)

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -65,11 +66,24 @@ type predicate struct {
 	Serialization *struct {
 		Method        string    `json:"method"`
 		HashType      string    `json:"hash_type"`
-		ShardSize     *int64    `json:"shard_size,omitempty"`
+		ShardSize     *wholeNum `json:"shard_size,omitempty"`
 		AllowSymlinks bool      `json:"allow_symlinks"`
 		IgnorePaths   *[]string `json:"ignore_paths,omitempty"`
 	} `json:"serialization"`
 	Resources []resource `json:"resources"`
+}
+
+// wholeNum is an integer that may be written as 1000.0: the Python
+// implementation passes numbers through a protobuf Struct, which has doubles only.
+type wholeNum int64
+
+func (n *wholeNum) UnmarshalJSON(src []byte) error {
+	f, err := strconv.ParseFloat(string(src), 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+		return fmt.Errorf("%.40s is not a whole number", src)
+	}
+	*n = wholeNum(f)
+	return nil
 }
 
 type resource struct {
@@ -162,7 +176,7 @@ func (s *Signature) serialization(p predicate) error {
 	case manifest.Shards:
 		s.Serialization.ShardSize = manifest.DefaultShard
 		if w.ShardSize != nil {
-			s.Serialization.ShardSize = *w.ShardSize
+			s.Serialization.ShardSize = int64(*w.ShardSize)
 		}
 		// Smaller shards would make a manifest larger than its model.
 		if s.Serialization.ShardSize < 1 {
