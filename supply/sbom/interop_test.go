@@ -156,3 +156,39 @@ func TestCosign(t *testing.T) {
 	put(t, dir, "ours.json", string(ours))
 	verify("ours.json")
 }
+
+// The documents that the CycloneDX project tests its own Go library with: every
+// one of a version that is read is valid, and is checked without a fault.
+func TestUpstreamCorpus(t *testing.T) {
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/CycloneDX/cyclonedx-go").Output()
+	testreq.Need(t, err == nil && len(bytes.TrimSpace(dir)) > 0, "the module github.com/CycloneDX/cyclonedx-go in the module cache (go mod download)")
+	_, m := mustMake(t, complete(t))
+	var files []string
+	for _, pattern := range []string{"testdata/*.json", "testdata/snapshots/*.json"} {
+		some, err := filepath.Glob(filepath.Join(string(bytes.TrimSpace(dir)), pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, some...)
+	}
+	valid := 0
+	for _, f := range files {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		facts, problems, err := Check(src, m)
+		if err != nil {
+			t.Fatalf("%s: %v", f, err)
+		}
+		switch err := Validate(src); {
+		case err == nil && facts != nil:
+			valid++
+		case err == nil || !strings.Contains(err.Error(), "/specVersion"):
+			t.Errorf("%s: %v, %+v", filepath.Base(f), err, problems)
+		}
+	}
+	if valid < 80 {
+		t.Errorf("%d valid documents of %d, want 80 and more", valid, len(files))
+	}
+}

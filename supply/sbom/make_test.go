@@ -362,3 +362,20 @@ func fact(t *testing.T, src []byte, name string) string {
 	}
 	return strings.Join(b.Metadata.Component.property("weighbridge:"+name), " ")
 }
+
+// Where the two orders of names give two roots, the BOM holds both.
+func TestBothRoots(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "a/b.safetensors", "one")
+	put(t, dir, "a-b.safetensors", "two")
+	src, m := mustMake(t, Input{Dir: dir, Licences: []string{"MIT"}})
+	if got := fact(t, src, "oms-root"); got != m.Root() {
+		t.Errorf("root %s, want %s", got, m.Root())
+	}
+	if got := fact(t, src, "oms-root-python"); got != m.PythonRoot() || got == m.Root() {
+		t.Errorf("root in the other order %s, want %s", got, m.PythonRoot())
+	}
+	if _, problems, err := Check(src, m); err != nil || len(problems) > 0 {
+		t.Errorf("%+v, %v", problems, err)
+	}
+}
