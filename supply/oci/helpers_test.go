@@ -271,3 +271,8 @@ func layoutOf(t testing.TB, artifacts ...*artifact) string {
 	}
 	return dir
 }
+
+// link2 is the header of a symlink.
+func link2(name, to string) tar.Header {
+	return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: to}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -92,4 +93,10 @@ func (q quarantine) stream(ctx context.Context, name string, size int64, r io.Re
 		Open: func(context.Context, int64) (io.ReadCloser, error) { return io.NopCloser(r), nil },
 	})
 	return got.SHA256, err
+}
+
+// HasScheme reports whether a source is named in one of this package's schemes:
+// oci://HOST/REPOSITORY, oci:FOLDER or oci-archive:FILE.
+func HasScheme(source string) bool {
+	return strings.HasPrefix(source, schemeLayout) || strings.HasPrefix(source, schemeArchive)
 }

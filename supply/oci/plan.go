@@ -129,7 +129,9 @@ func plan(k Kind, layers []ocispec.Descriptor) ([]Layer, error) {
 			name = d.Annotations[ocispec.AnnotationTitle]
 		}
 		if name == "" && r.name != "" {
-			standard[r.name]++
+			if standard[r.name]++; k == Ollama && standard[r.name] > 1 && r.name != "LICENSE" { // as package intake
+				return nil, fmt.Errorf("%w: layers[%d] is the second %s", ErrManifest, i, d.MediaType)
+			}
 			name = numbered(r.name, standard[r.name])
 		}
 		if name == "" {
