@@ -202,23 +202,25 @@ func (f *conformanceFlags) run(do func(context.Context) error) func(*cobra.Comma
 	}
 }
 
-// ignorePaths leaves out what lies outside of the folder: the suite also hands
-// over the path of the signature, which is handled already.
-func (f *conformanceFlags) ignorePaths() []string {
+// ignorePaths are the paths relative to the model, however they are written:
+// absolute, relative to the working folder, or relative to the model.
+func (f *conformanceFlags) ignorePaths() ([]string, error) {
+	model, err := filepath.Abs(f.model)
+	if err != nil {
+		return nil, err
+	}
 	var paths []string
 	for _, p := range f.ignore {
-		if filepath.IsAbs(p) {
-			model, err := filepath.Abs(f.model)
-			if err != nil {
-				continue
-			}
-			if p, err = filepath.Rel(model, p); err != nil || !filepath.IsLocal(p) {
-				continue
-			}
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return nil, err
+		}
+		if rel, err := filepath.Rel(model, abs); err == nil && filepath.IsLocal(rel) {
+			p = rel
 		}
 		paths = append(paths, filepath.ToSlash(p))
 	}
-	return paths
+	return paths, nil
 }
 
 func (f *conformanceFlags) required(more ...string) error {
@@ -255,7 +257,11 @@ func signModelCommand(*app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := signing.Sign(ctx, f.model, signer, signing.Options{Ignore: f.ignorePaths(), SignatureFile: f.bundle})
+			ignore, err := f.ignorePaths()
+			if err != nil {
+				return err
+			}
+			s, err := signing.Sign(ctx, f.model, signer, signing.Options{Ignore: ignore, SignatureFile: f.bundle})
 			if err != nil {
 				return err
 			}
@@ -337,7 +343,11 @@ func (f *conformanceFlags) verify(ctx context.Context, now time.Time) ([]string,
 			return []string{err.Error()}, nil
 		}
 	}
-	_, problems, err := signing.Compare(ctx, f.model, s, signing.Options{SignatureFile: f.bundle, IgnoreUnsigned: f.ignoreUnsigned, Extra: f.ignorePaths()})
+	extra, err := f.ignorePaths()
+	if err != nil {
+		return nil, err
+	}
+	_, problems, err := signing.Compare(ctx, f.model, s, signing.Options{SignatureFile: f.bundle, IgnoreUnsigned: f.ignoreUnsigned, Extra: extra})
 	if err != nil {
 		return nil, err
 	}

@@ -94,6 +94,11 @@ func Dir(ctx context.Context, dir string, o Options) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info, err := os.Stat(dir); err != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("%s: %w", dir, folderFault(RuleFile, filepath.Base(dir), "it is not a directory"))
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
