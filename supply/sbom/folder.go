@@ -2,7 +2,9 @@ package sbom
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -305,11 +307,11 @@ func (f *folder) licenceFiles(m *manifest.Manifest) {
 func parseObject(src []byte) (map[string]any, error) {
 	v, err := parse(src)
 	if invalid, ok := err.(*Invalid); ok {
-		return nil, fmt.Errorf("JSON %s: %s", invalid.Pointer, invalid.Want)
+		return nil, fmt.Errorf("at %s: %s", cmp.Or(invalid.Pointer, "/"), invalid.Want)
 	}
 	c, ok := v.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("JSON: expected an object")
+		return nil, errors.New("expected a JSON object")
 	}
 	return c, nil
 }

@@ -379,3 +379,29 @@ func TestBothRoots(t *testing.T) {
 		t.Errorf("%+v, %v", problems, err)
 	}
 }
+
+// Code that only the tokenizer's configuration names is listed too; a text that
+// is too large is not read, and the BOM says so.
+func TestTexts(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "w.safetensors", "")
+	put(t, dir, "tokenizer_config.json", `{"auto_map": {"AutoTokenizer": ["owner/code--tokenization_x.X", null]}}`)
+	put(t, dir, "config.json", `{"model_type": "a", "model_type": "b"}`)
+	put(t, dir, "README.md", "---\nlicense: mit\n---\n"+strings.Repeat("x", maxText))
+	src, m := mustMake(t, Input{Dir: dir})
+	facts, _, err := Check(src, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"owner/code"}, facts.Loaders); d != "" {
+		t.Error(d)
+	}
+	if len(facts.Licences) != 0 {
+		t.Errorf("licences %q out of a README that was not read", facts.Licences)
+	}
+	for _, part := range []string{"README.md: larger than 1048576 bytes", `config.json: at /: the key \"model_type\" is there twice`} {
+		if !bytes.Contains(src, []byte(part)) {
+			t.Errorf("the BOM does not say %q:\n%s", part, src)
+		}
+	}
+}
