@@ -31,6 +31,9 @@ type Config struct {
 	CanaryDigest        string
 	Seed                uint64
 	Policy              *decide.Policy
+	// Evidence judges what lies around the candidate's weights; nil where nobody
+	// asks for that. It is called once, before anything is measured.
+	Evidence *Evidence
 	Tool                string // name and version of this program
 
 	// Engine names what answers, the same for both sides: see measure.Launcher.
@@ -40,6 +43,15 @@ type Config struct {
 	Store  *measure.Store
 	// OnEvent hears of progress; it is called from several goroutines. May be nil.
 	OnEvent func(Event)
+}
+
+// Evidence says how the supply chain's evidence about the candidate is found,
+// and for what it was judged. Where it stands in the record its bytes depend
+// on Now.
+type Evidence struct {
+	Model, Environment string // names that signers are trusted for; may be empty
+	Now                time.Time
+	Find               func(ctx context.Context, candidate *weights.Model) ([]record.Evidence, []record.Link, error)
 }
 
 // Event is one sign of progress: a step that begins or ends, or a request that
@@ -91,7 +103,7 @@ type StepTiming struct {
 //
 // Errors: those of package weights for unusable artifacts, ErrPlan for
 // unusable suites, sandbox.ErrUnavailable where no box can run, ErrMeasure for
-// everything that went wrong while measuring, ctx's own when it was cancelled
+// everything that went wrong while measuring, those of c.Evidence, ctx's own when it was cancelled
 // (the same call resumes).
 func Diff(ctx context.Context, c Config) (*Result, error) {
 	began := time.Now()
@@ -113,6 +125,9 @@ func Diff(ctx context.Context, c Config) (*Result, error) {
 		return nil, err
 	}
 	defer r.close()
+	if err := r.evidence(ctx); err != nil {
+		return nil, err
+	}
 	r.timings.Identify = time.Since(began)
 
 	for i := range p.Steps {

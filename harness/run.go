@@ -49,10 +49,9 @@ func newRun(c Config, p *plan.Plan, pr *pair) (*run, error) {
 	rel := pr.Comparison.Relation
 	r := &run{config: c, plan: p, pair: pr, ids: map[string]int{}, record: &record.Run{
 		Meta: record.Meta{
-			Format: 1, Tool: c.Tool, Seed: p.Seed, Level: string(p.Level), Suites: p.Suites, Plan: digest,
+			Format: 2, Tool: c.Tool, Seed: p.Seed, Level: string(p.Level), Suites: p.Suites, Plan: digest,
 			Baseline: p.Baseline, Candidate: p.Candidate, Relation: string(rel.Kind), Why: rel.Reason, Alpha: c.Policy.Alpha,
 		},
-		Evidence:  []record.Evidence{{Kind: record.Provenance, State: record.NotAsked, Detail: "this run weighed behaviour only; where the weights come from was not asked"}},
 		Artifacts: slices.Concat(artifacts("baseline", pr.Baseline), artifacts("candidate", pr.Candidate)),
 	}}
 	r.baseline = measure.NewModel(measure.Config{Side: "baseline", Identity: p.Baseline, Store: c.Store,
@@ -60,6 +59,24 @@ func newRun(c Config, p *plan.Plan, pr *pair) (*run, error) {
 	r.candidate = measure.NewModel(measure.Config{Side: "candidate", Identity: p.Candidate, Store: c.Store,
 		Launcher: c.Launch("candidate", pr.Candidate), OnEvent: r.answered})
 	return r, nil
+}
+
+// evidence asks what lies around the candidate's weights, or says that nobody
+// did.
+func (r *run) evidence(ctx context.Context) error {
+	e := r.config.Evidence
+	if e == nil {
+		r.record.Evidence = []record.Evidence{{Kind: record.Provenance, State: record.NotAsked,
+			Detail: "this run weighed behaviour only; where the weights come from was not asked"}}
+		return nil
+	}
+	m := &r.record.Meta
+	m.Model, m.Environment, m.Now = e.Model, e.Environment, e.Now.UTC().Format(time.RFC3339)
+	var err error
+	if r.record.Evidence, r.record.Lineage, err = e.Find(ctx, r.pair.Candidate); err != nil {
+		return fmt.Errorf("evidence: %w", err)
+	}
+	return nil
 }
 
 // close stops the boxes, also after a cancelled run.

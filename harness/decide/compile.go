@@ -75,6 +75,7 @@ type program struct {
 	ast   *ast.AST
 	text  string // for comparing
 	reads []Read
+	asks  []Read // with has()
 }
 
 // fault is what is wrong with an expression, at a place in it: line from 1,
@@ -110,7 +111,7 @@ func compile(each, src string, kind *cel.Type) (*program, []fault) {
 	}
 	p := &program{ast: checked.NativeRep(), text: strings.TrimSpace(src)}
 	var fs []fault
-	if p.reads, fs = inspect(p.ast); len(fs) > 0 {
+	if p.reads, p.asks, fs = inspect(p.ast); len(fs) > 0 {
 		return nil, fs
 	}
 	strict, unseen := strictly(p.ast)

@@ -24,12 +24,11 @@ func (r Read) resolve() (*objectType, *field) {
 	return nil, nil
 }
 
-// inspect goes through a checked expression. It lists what is read, without
-// what is only asked for with has(), and finds what CEL's checker lets pass and
+// inspect goes through a checked expression. It lists what is read and what is
+// asked for with has(), and finds what CEL's checker lets pass and
 // a policy must not: literals that can never match, and values whose type is
 // not known, behind which a misspelt field would hide until it is needed.
-func inspect(a *ast.AST) (reads []Read, faults []fault) {
-	seen := map[Read]bool{}
+func inspect(a *ast.AST) (reads, asks []Read, faults []fault) {
 	blame := func(e ast.Expr, format string, args ...any) {
 		f := fault{message: fmt.Sprintf(format, args...)}
 		if at := a.SourceInfo().GetStartLocation(e.ID()); at.Line() > 0 {
@@ -50,9 +49,12 @@ func inspect(a *ast.AST) (reads []Read, faults []fault) {
 			if kind := kindOf(a, s.Operand()); kind != "" {
 				r.Of = "evidence." + kind
 			}
-			if !s.IsTestOnly() && !seen[r] {
-				seen[r] = true
-				reads = append(reads, r)
+			list := &reads
+			if s.IsTestOnly() {
+				list = &asks
+			}
+			if !slices.Contains(*list, r) {
+				*list = append(*list, r)
 			}
 		case ast.StructKind:
 			blame(e, "a policy makes no objects")
@@ -71,7 +73,7 @@ func inspect(a *ast.AST) (reads []Read, faults []fault) {
 			}
 		}
 	}))
-	return reads, faults
+	return reads, asks, faults
 }
 
 // operandType is the input type of an expression, nil where it has none.
