@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -156,3 +157,6 @@ func Parse(raw []byte, allow ...string) (*Bundle, error) {
 	b.Statement, err = ParseStatement(b.Payload, allow...)
 	return b, err
 }
+
+// Digest names the bundle by its bytes, as sha256:….
+func (b *Bundle) Digest() string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b.Raw)) }
