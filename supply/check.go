@@ -44,13 +44,13 @@ type Ledger interface {
 // Intake is an entry of the ledger. Where its proof does not hold, Problems say
 // why, and nothing else of it counts.
 type Intake struct {
-	Index  int64
+	Index  int64 // of the last admission
 	Time   time.Time
 	Digest string // sha256:… of the entry
-	// Evidence are the digests (sha256:…) of the documents that lay beside the
-	// model then: only for these is Time a proof of age.
-	Evidence []string
-	Problems []record.Problem
+	// Documents maps the digest (sha256:…) of each document that lay beside the
+	// model at some admission to the time of the first: proof that it is so old.
+	Documents map[string]time.Time
+	Problems  []record.Problem
 }
 
 // Assessment is everything that lies around the weights, judged.
@@ -66,6 +66,8 @@ type Assessment struct {
 	Aside []record.Problem
 	// Formats is every file of the model.
 	Formats []formats.File
+	// Documents are the times that the ledger proves, as in Intake.
+	Documents map[string]time.Time
 }
 
 // Kinds are the kinds of evidence that [Check] gives.
@@ -84,7 +86,8 @@ const (
 	RuleClaims       = "claims-line"     // a line of claims.jsonl that is no bundle
 	RuleSuperseded   = "claim-old"       // a newer one by a trusted signer exists
 	RuleBaseRevoked  = "base-revoked"    // something that the model was made from is revoked
-	RuleNoIntake     = "intake-unproven" // the ledger's proof does not hold
+	RuleUnproven     = "intake-unproven" // the ledger's proof does not hold
+	RuleRefused      = "intake-refused"  // the last intake of this model was refused
 )
 
 // Of gives the evidence of a kind.
@@ -199,17 +202,21 @@ func (k *checker) ledger(ctx context.Context) error {
 	default:
 		e.State, e.Index, e.Digest, e.Time = record.Valid, &in.Index, in.Digest, stamp(in.Time)
 		e.Detail = fmt.Sprintf("taken in with entry %d, at %s", in.Index, e.Time)
-		k.taken = &in
+		k.taken, k.out.Documents = &in, in.Documents
 	}
 	return nil
 }
 
 // since is when the ledger proves that a document was there, or nil.
 func (k *checker) since(digest string) *time.Time {
-	if k.taken == nil || !slices.Contains(k.taken.Evidence, digest) {
+	if k.taken == nil {
 		return nil
 	}
-	return &k.taken.Time
+	t, ok := k.taken.Documents[digest]
+	if !ok {
+		return nil
+	}
+	return &t
 }
 
 // checksums compares the folder with the signed list, whoever signed it.

@@ -408,12 +408,15 @@ func (l *loader) ledger(w *at[wireLedger]) (*Ledger, error) {
 	if !plain(v.Origin) {
 		return nil, l.bad(w.Line, "ledger: `origin:` is missing")
 	}
-	if _, err := note.NewVerifier(v.PublicKey.Value); err != nil {
+	key, err := note.NewVerifier(v.PublicKey.Value)
+	if err != nil {
 		return nil, l.bad(v.PublicKey.or(w.Line).Line, "ledger: `public_key:` is no note verifier key (name+hash+key): %w", err)
+	}
+	if key.Name() != v.Origin {
+		return nil, l.bad(v.PublicKey.Line, "ledger: `public_key:` is of %q, not of the origin %q", key.Name(), v.Origin)
 	}
 	out := &Ledger{Origin: v.Origin, PublicKey: v.PublicKey.Value}
 	if v.WitnessPolicy.Value != "" {
-		var err error
 		if out.WitnessPolicy, err = l.read(v.WitnessPolicy); err != nil {
 			return nil, err
 		}
