@@ -9,7 +9,7 @@ import (
 )
 
 func pullCommand(a *app) *cobra.Command {
-	var plainHTTP, asJSON bool
+	var asJSON bool
 	var most int64
 	c := &cobra.Command{
 		Use:   "pull REF DIR",
@@ -33,7 +33,7 @@ Credentials are those of docker login or oras login.`,
 			if err != nil {
 				return err
 			}
-			client, err := ociClient(ref, plainHTTP)
+			client, err := ociClient(ref, c.Flags())
 			if err != nil {
 				return err
 			}
@@ -53,7 +53,7 @@ Credentials are those of docker login or oras login.`,
 		},
 	}
 	fs := c.Flags()
-	fs.BoolVar(&plainHTTP, "plain-http", false, "speak to the registry without TLS (allowed anyway for this machine)")
+	fs.Bool("plain-http", false, "speak to the registry without TLS (on this machine the default; =false for TLS there too)")
 	fs.Int64Var(&most, "max-bytes", 0, "refuse artifacts with more bytes (default 4 TiB)")
 	fs.BoolVar(&asJSON, "json", false, "print what came as JSON")
 	return c

@@ -4,13 +4,14 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/weighbridge/weighbridge/supply/oci"
 )
 
 func pushCommand(a *app) *cobra.Command {
 	var tags []string
-	var plainHTTP, asJSON bool
+	var asJSON bool
 	var key signFlags
 	c := &cobra.Command{
 		Use:   "push DIR REF",
@@ -38,7 +39,7 @@ Credentials are those of docker login or oras login.`,
 				return err
 			}
 			o := oci.PushOptions{Tags: tags}
-			if o.Client, err = ociClient(ref, plainHTTP); err != nil {
+			if o.Client, err = ociClient(ref, c.Flags()); err != nil {
 				return err
 			}
 			if o.Created, err = oci.Created(a.Getenv("SOURCE_DATE_EPOCH")); err != nil {
@@ -64,14 +65,17 @@ Credentials are those of docker login or oras login.`,
 	fs.StringArrayVar(&tags, "tag", nil, "a further tag of the same manifest (repeatable)")
 	fs.StringVar(&key.config.Key, "key", "", "PEM file of the private key to sign the manifest's digest with")
 	fs.StringVar(&key.passwordFile, "password-file", "", "file with the password of an encrypted key")
-	fs.BoolVar(&plainHTTP, "plain-http", false, "speak to the registry without TLS (allowed anyway for this machine)")
+	fs.Bool("plain-http", false, "speak to the registry without TLS (on this machine the default; =false for TLS there too)")
 	fs.BoolVar(&asJSON, "json", false, "print what was written as JSON")
 	return c
 }
 
 // ociClient finds the credentials where the reference is to a registry.
-func ociClient(ref oci.Reference, plainHTTP bool) (c oci.Client, err error) {
-	c.PlainHTTP = plainHTTP
+func ociClient(ref oci.Reference, fs *pflag.FlagSet) (c oci.Client, err error) {
+	if c.PlainHTTP, err = fs.GetBool("plain-http"); err != nil {
+		return c, err
+	}
+	c.TLS = fs.Changed("plain-http") && !c.PlainHTTP
 	if ref.Transport == oci.Registry {
 		c.Credentials, err = oci.DockerCredentials()
 	}

@@ -78,6 +78,9 @@ func prepare(ctx context.Context, root *os.Root, dir string, created time.Time) 
 	if err != nil {
 		return nil, err
 	}
+	if n, most := len(m.Resources), DefaultLimits.Layers; n > most {
+		return nil, fmt.Errorf("%w: %s has %d files, each a layer, and at most %d are pulled; pack small files together", ErrLimit, dir, n, most)
+	}
 	for _, r := range m.Resources {
 		if err := safe(r.Name); err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrTarget, dir, err)
@@ -125,8 +128,8 @@ func prepare(ctx context.Context, root *os.Root, dir string, created time.Time) 
 		return nil, err
 	}
 	e.manifest.ArtifactType = modelPackArtifact
-	if limit := DefaultLimits.Manifest; e.manifest.Size > limit {
-		return nil, fmt.Errorf("%w: %s: a manifest of %d files has %d bytes, and registries take at most %d; pack small files together", ErrLimit, dir, len(m.Resources), e.manifest.Size, limit)
+	if n, most := e.manifest.Size, DefaultLimits.Manifest; n > most {
+		return nil, fmt.Errorf("%w: %s: the manifest has %d bytes, and registries take at most %d; use shorter names", ErrLimit, dir, n, most)
 	}
 	return e, e.refer(root, dir, created)
 }

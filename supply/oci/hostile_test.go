@@ -218,11 +218,11 @@ func TestPlainHTTP(t *testing.T) {
 	})
 	roots := f.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	dir := filepath.Join(t.TempDir(), "model")
-	if _, err := Pull(t.Context(), f.ref(t), dir, Client{Limits: tight(), RootCAs: roots}); !errors.Is(err, ErrRedirect) || !strings.Contains(err.Error(), "leaves https") {
+	if _, err := Pull(t.Context(), f.ref(t), dir, Client{Limits: tight(), TLS: true, RootCAs: roots}); !errors.Is(err, ErrRedirect) || !strings.Contains(err.Error(), "leaves https") {
 		t.Errorf("ended with %v", err)
 	}
 	f.answer = nil
-	if _, err := Pull(t.Context(), f.ref(t), dir, Client{Limits: tight(), RootCAs: roots}); err != nil {
+	if _, err := Pull(t.Context(), f.ref(t), dir, Client{Limits: tight(), TLS: true, RootCAs: roots}); err != nil {
 		t.Error(err)
 	}
 	g := &guard{base: http.DefaultTransport, idle: time.Second}
@@ -256,5 +256,93 @@ func TestRedirectInside(t *testing.T) {
 	}
 	if err := checkRedirect(to, []*http.Request{from}, 5); err != nil {
 		t.Error(err)
+	}
+}
+
+// Registries that know no types of manifests and no referrers are read as far
+// as their documents say what they are.
+func TestPlainRegistry(t *testing.T) {
+	a := newArtifact("", "application/vnd.docker.container.image.v1+json").layer("application/vnd.ollama.image.model", "", []byte("m"))
+	a.manifest.MediaType = dockerManifest
+	f := newFake(t, false, a)
+	serve := func(src []byte) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/manifests/v1"):
+				w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+				w.Write(src)
+			case strings.Contains(r.URL.Path, "/referrers/"):
+				w.WriteHeader(http.StatusMethodNotAllowed)
+			default:
+				return false
+			}
+			return true
+		}
+	}
+	f.answer = serve(f.manifests["v1"])
+	got, err := Pull(t.Context(), f.ref(t), filepath.Join(t.TempDir(), "x"), Client{Limits: tight()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Kind != Ollama || f.asked("/manifests/sha256-") != 1 {
+		t.Errorf("pulled a %s after %d looks at the tag of referrers", got.Kind, f.asked("/manifests/sha256-"))
+	}
+	a.manifest.MediaType = ""
+	f.answer = serve(a.bytes(t))
+	if _, err := Pull(t.Context(), f.ref(t), filepath.Join(t.TempDir(), "x"), Client{Limits: tight()}); !errors.Is(err, ErrContentType) {
+		t.Errorf("without any type: %v", err)
+	}
+}
+
+// A registry that takes a push badly is named, and no tag is set.
+func TestHostilePush(t *testing.T) {
+	signer, _, _ := key(t)
+	dir := signedModel(t, signer)
+	for name, tc := range map[string]struct {
+		answer http.HandlerFunc
+		want   error
+	}{
+		"500": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, ErrServer},
+		"403": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, ErrAuth},
+		"uploads go elsewhere": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://elsewhere.example/upload")
+			w.WriteHeader(http.StatusAccepted)
+		}, ErrRefused},
+		"uploads are redirected": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, ErrRedirect},
+		"stalls": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, ErrStalled},
+		"forgets what refers to the model": {func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Method == http.MethodPost:
+				w.Header().Set("Location", r.URL.Path+"x")
+				w.WriteHeader(http.StatusAccepted)
+			default:
+				io.Copy(io.Discard, r.Body)
+				w.WriteHeader(http.StatusCreated)
+			}
+		}, ErrReferrers},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, false)
+			f.answer = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodPost && r.Method != http.MethodPut {
+					return false
+				}
+				if strings.HasSuffix(r.URL.Path, "/manifests/v1") {
+					t.Error("a tag was set")
+				}
+				tc.answer(w, r)
+				return true
+			}
+			l := tight()
+			if tc.want == ErrStalled {
+				impatient(&l)
+			}
+			_, err := Push(t.Context(), dir, f.ref(t), PushOptions{Client: Client{Limits: l}})
+			if !errors.Is(err, tc.want) || !errors.Is(err, ErrUnusable) {
+				t.Errorf("ended with %v, want %v", err, tc.want)
+			}
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -61,6 +62,15 @@ func fetchDocument(ctx context.Context, o origin, version string, l Limits) (*do
 		}
 		if d.Digest != "" && d.Digest != sum {
 			return nil, fmt.Errorf("%w: %s is announced as %s and holds %s", ErrDigest, version, d.Digest, sum)
+		}
+		if d.MediaType == "" {
+			var says struct {
+				MediaType string `json:"mediaType"`
+			}
+			if err := json.Unmarshal(src, &says); err != nil || !slices.Contains(manifestTypes, says.MediaType) {
+				return nil, fmt.Errorf("%w: manifest %s is served without a type and calls itself %.100q", ErrContentType, version, says.MediaType)
+			}
+			d.MediaType = says.MediaType
 		}
 		d.Digest, d.Size = sum, int64(len(src))
 		return &document{Descriptor: d, bytes: src}, nil

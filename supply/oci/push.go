@@ -110,6 +110,7 @@ type push struct {
 	target  target
 	limits  Limits
 	written int
+	looked  int // how often the list of referrers was looked at
 }
 
 // all writes blobs before the manifests that name them, and the tags last: a
@@ -214,7 +215,7 @@ func (p *push) unlisted(ctx context.Context, e *export) ([]referrer, error) {
 			missing = append(missing, x)
 		}
 	}
-	if p.limits.Tries--; len(missing) > 0 && p.limits.Tries <= 0 {
+	if p.looked++; len(missing) > 0 && p.looked >= p.limits.Tries {
 		return nil, fmt.Errorf("%w: the registry does not list %s (%s) under the model", ErrReferrers, missing[0].name, missing[0].manifest.Digest)
 	}
 	return missing, nil

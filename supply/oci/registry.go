@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -27,10 +26,12 @@ import (
 type Client struct {
 	// PlainHTTP allows registries elsewhere to be spoken to without TLS.
 	PlainHTTP bool
+	// TLS is for registries on this machine too, which are spoken to in plain
+	// http otherwise.
+	TLS bool
 	// Credentials finds the credentials of a host; see [DockerCredentials].
 	Credentials func(ctx context.Context, host string) (auth.Credential, error)
-	// RootCAs replaces the system's certificate authorities. With it, this
-	// machine's registries are spoken to over TLS too.
+	// RootCAs replaces the system's certificate authorities.
 	RootCAs *x509.CertPool
 	Limits  Limits
 }
@@ -57,7 +58,7 @@ type remoteRepo struct {
 func (c Client) open(r Reference) *remoteRepo {
 	l := c.Limits.orDefault()
 	ref := registry.Reference{Registry: r.Host, Repository: r.Repository}
-	plain := c.PlainHTTP || loopback(r.Host) && c.RootCAs == nil
+	plain := c.PlainHTTP || loopback(r.Host) && !c.TLS
 	client := &auth.Client{
 		Client:     newHTTPClient(c.PlainHTTP, l, c.RootCAs),
 		Header:     http.Header{"User-Agent": {userAgent}},
@@ -142,6 +143,9 @@ func (r *remoteRepo) named(err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrRefused, r.ref.Registry, err)
 }
 
+// noTypes are what registries write that know no types of manifests (Ollama's).
+var noTypes = []string{"", "text/plain", "application/json", "application/octet-stream"}
+
 func (r *remoteRepo) resolve(ctx context.Context, version string) (ocispec.Descriptor, io.ReadCloser, error) {
 	resp, err := r.get(ctx, "manifests", version, http.Header{"Accept": {strings.Join(manifestTypes, ", ")}})
 	if err != nil {
@@ -152,8 +156,11 @@ func (r *remoteRepo) resolve(ctx context.Context, version string) (ocispec.Descr
 		resp.Body.Close()
 		return ocispec.Descriptor{}, nil, err
 	}
-	d.MediaType, _, err = mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil || !slices.Contains(manifestTypes, d.MediaType) {
+	switch d.MediaType = bare(resp.Header.Get("Content-Type")); {
+	case slices.Contains(manifestTypes, d.MediaType):
+	case slices.Contains(noTypes, d.MediaType):
+		d.MediaType = "" // the document has to say it
+	default:
 		return fail(fmt.Errorf("%w: manifest %s is served as %.100q", ErrContentType, version, resp.Header.Get("Content-Type")))
 	}
 	if h := resp.Header.Get("Docker-Content-Digest"); h != "" {
@@ -189,16 +196,27 @@ func (r *remoteRepo) open(ctx context.Context, d ocispec.Descriptor, offset int6
 	return nil, err
 }
 
+// noReferrers are what registries answer that do not know the referrers API,
+// besides the 404 of the specification.
+var noReferrers = []int{http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented}
+
 func (r *remoteRepo) referrers(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	return retried(ctx, r.limits, func() ([]ocispec.Descriptor, error) {
 		var all []ocispec.Descriptor
-		err := r.Referrers(ctx, d, "", func(page []ocispec.Descriptor) error {
-			if len(all)+len(page) > r.limits.Referrers {
-				return fmt.Errorf("%w: more than %d documents refer to %s", ErrLimit, r.limits.Referrers, d.Digest)
-			}
-			all = append(all, page...)
-			return nil
-		})
+		list := func() error {
+			return r.Referrers(ctx, d, "", func(page []ocispec.Descriptor) error {
+				if len(all)+len(page) > r.limits.Referrers {
+					return fmt.Errorf("%w: more than %d documents refer to %s", ErrLimit, r.limits.Referrers, d.Digest)
+				}
+				all = append(all, page...)
+				return nil
+			})
+		}
+		err := list()
+		var answer *errcode.ErrorResponse
+		if errors.As(err, &answer) && slices.Contains(noReferrers, answer.StatusCode) && r.SetReferrersCapability(false) == nil {
+			err = list()
+		}
 		if errors.Is(err, errdef.ErrNotFound) {
 			err = nil
 		}
