@@ -5,6 +5,7 @@ package peer
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -169,4 +170,17 @@ func Litewitness(t testing.TB, name, origin, key string) *Witness {
 	const empty = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 	Run(t, fmt.Sprintf("PRAGMA busy_timeout=5000; INSERT INTO log VALUES ('%s', 0, '%s'); INSERT INTO key VALUES ('%s', '%s');", origin, empty, origin, key), sqlite, db)
 	return w
+}
+
+// Say runs a program to its end, however that is, and gives what it wrote.
+func Say(t testing.TB, stdin, name string, args ...string) string {
+	t.Helper()
+	c := exec.Command(name, args...)
+	c.Stdin = strings.NewReader(stdin)
+	out, err := c.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%s %v: %v", name, args, err)
+	}
+	return string(out)
 }
