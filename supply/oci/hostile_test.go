@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -294,11 +296,12 @@ func TestPlainRegistry(t *testing.T) {
 	}
 }
 
-// A registry that takes a push badly is named, and no tag is set.
-func TestHostilePush(t *testing.T) {
+// hostilePush is part of TestNegativeMatrix: a registry that takes a push badly
+// is named, and no tag is set.
+func hostilePush(t *testing.T) {
 	signer, _, _ := key(t)
 	dir := signedModel(t, signer)
-	for name, tc := range map[string]struct {
+	cases := map[string]struct {
 		answer http.HandlerFunc
 		want   error
 	}{
@@ -322,7 +325,9 @@ func TestHostilePush(t *testing.T) {
 				w.WriteHeader(http.StatusCreated)
 			}
 		}, ErrReferrers},
-	} {
+	}
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		tc := cases[name]
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, false)
 			f.answer = func(w http.ResponseWriter, r *http.Request) bool {
@@ -343,6 +348,7 @@ func TestHostilePush(t *testing.T) {
 			if !errors.Is(err, tc.want) || !errors.Is(err, ErrUnusable) {
 				t.Errorf("ended with %v, want %v", err, tc.want)
 			}
+			outcome(t, "push", name, tc.want)
 		})
 	}
 }

@@ -3,8 +3,10 @@ package oci
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,14 +111,14 @@ func TestIngestResumes(t *testing.T) {
 	wantTail(t, ranges)
 }
 
-// What an artifact gets wrong refuses it, with a rule; what a registry does
-// decides nothing.
-func TestIngestRefuses(t *testing.T) {
+// refusals is part of TestNegativeMatrix: what an artifact gets wrong refuses
+// it, with a rule; what a registry does decides nothing.
+func refusals(t *testing.T) {
 	const plainTar = "application/vnd.cncf.model.weight.v1.tar"
 	layer := func(mediaType string, content []byte) *artifact {
 		return newArtifact(modelPackArtifact, modelPackConfig).layer(mediaType, "", content)
 	}
-	for name, tc := range map[string]struct {
+	cases := map[string]struct {
 		artifact *artifact
 		answer   func(http.ResponseWriter, *http.Request) bool
 		rule     string // of the refusal
@@ -131,7 +133,9 @@ func TestIngestRefuses(t *testing.T) {
 		"bomb":              {artifact: layer(plainTar+"+gzip", archive(t, gzipped, file("x", strings.Repeat("\x00", 16<<20)))), rule: RuleCompression},
 		"500":               {artifact: oneFile(), fault: ErrServer, answer: on("/blobs/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })},
 		"stall":             {artifact: oneFile(), fault: ErrStalled, answer: on("/blobs/", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })},
-	} {
+	}
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		tc := cases[name]
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, false, tc.artifact)
 			f.answer = tc.answer
@@ -154,6 +158,10 @@ func TestIngestRefuses(t *testing.T) {
 			if found, err := filepath.Glob(filepath.Join(s.Dir(), "models", "*")); err != nil || len(found) > 0 {
 				t.Errorf("admitted: %v, %v", found, err)
 			}
+			if tc.fault == nil {
+				tc.fault = errors.New("refused, " + tc.rule)
+			}
+			outcome(t, "ingest", name, tc.fault)
 		})
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,10 +161,9 @@ func TestLayerDigestIsResourceDigest(t *testing.T) {
 	}
 }
 
-// Layouts and targets that cannot be used say why.
-func TestBadPlaces(t *testing.T) {
-	full := folderOf(t, model)
-	for name, tc := range map[string]struct {
+// badLayouts is part of TestNegativeMatrix.
+func badLayouts(t *testing.T) {
+	cases := map[string]struct {
 		files map[string]string
 		want  error
 	}{
@@ -173,12 +174,39 @@ func TestBadPlaces(t *testing.T) {
 		"digest is a path":  {map[string]string{"oci-layout": `{"imageLayoutVersion":"1.0.0"}`, "index.json": `{"schemaVersion":2,"manifests":[{"digest":"sha256:../../x"}]}`}, ErrManifest},
 		"blob is not there": {map[string]string{"oci-layout": `{"imageLayoutVersion":"1.0.0"}`, "index.json": `{"schemaVersion":2,"manifests":[{"mediaType":"` + ocispec.MediaTypeImageManifest + `","size":1,"digest":"` + digest.FromString("x").String() + `"}]}`}, ErrNotFound},
 		"index too large":   {map[string]string{"oci-layout": `{"imageLayoutVersion":"1.0.0"}`, "index.json": strings.Repeat(" ", 5<<20)}, ErrLimit},
-	} {
+	}
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		tc := cases[name]
 		_, err := Pull(t.Context(), Reference{Transport: Layout, Path: folderOf(t, tc.files)}, filepath.Join(t.TempDir(), "x"), Client{})
 		if !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", name, err, tc.want)
 		}
+		outcome(t, "layout", name, tc.want)
 	}
+	archives := map[string][]byte{
+		"tar is none":        bytes.Repeat([]byte("x"), 2048),
+		"tar with a link":    archive(t, tarred, entryOf{Header: link2("oci-layout", "/etc/passwd")}),
+		"tar with two of it": archive(t, tarred, file("index.json", "{}"), file("./index.json", "{}")),
+	}
+	for _, name := range slices.Sorted(maps.Keys(archives)) {
+		path := filepath.Join(t.TempDir(), "a.tar")
+		if err := os.WriteFile(path, archives[name], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want := ErrArchive
+		if name == "tar is none" {
+			want = ErrLayout
+		}
+		if _, err := Open(t.Context(), Reference{Transport: Archive, Path: path}, Client{}); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+		outcome(t, "layout", name, want)
+	}
+}
+
+// Targets that cannot be used say why.
+func TestBadTargets(t *testing.T) {
+	full := folderOf(t, model)
 	layout := Reference{Transport: Layout, Path: layoutOf(t, oneFile())}
 	if _, err := Pull(t.Context(), layout, full, Client{}); !errors.Is(err, ErrTarget) {
 		t.Errorf("pull into a full folder: %v", err)

@@ -302,7 +302,16 @@ func TestNegativeMatrix(t *testing.T) {
 					t.Errorf("%s is left behind", x.Name())
 				}
 			}
-			t.Logf("%-28s %-44s -> %s", "oci "+tc.area, tc.name, strings.TrimPrefix(tc.want.Error(), ErrUnusable.Error()+": "))
+			outcome(t, tc.area, tc.name, tc.want)
 		})
 	}
+	t.Run("push", hostilePush)
+	t.Run("layout", badLayouts)
+	t.Run("ingest", refusals)
+}
+
+// outcome prints a line of the matrix.
+func outcome(t *testing.T, area, name string, want error) {
+	t.Helper()
+	t.Logf("%-28s %-44s -> %s", "oci "+area, name, strings.TrimPrefix(want.Error(), ErrUnusable.Error()+": "))
 }
