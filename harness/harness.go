@@ -51,7 +51,7 @@ type Config struct {
 type Evidence struct {
 	Model, Environment string // names that signers are trusted for; may be empty
 	Now                time.Time
-	Find               func(ctx context.Context, candidate *weights.Model) ([]record.Evidence, []record.Link, error)
+	Find               func(ctx context.Context, baseline, candidate *weights.Model) ([]record.Evidence, []record.Link, error)
 }
 
 // Event is one sign of progress: a step that begins or ends, or a request that

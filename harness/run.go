@@ -73,7 +73,7 @@ func (r *run) evidence(ctx context.Context) error {
 	m := &r.record.Meta
 	m.Model, m.Environment, m.Now = e.Model, e.Environment, e.Now.UTC().Format(time.RFC3339)
 	var err error
-	if r.record.Evidence, r.record.Lineage, err = e.Find(ctx, r.pair.Candidate); err != nil {
+	if r.record.Evidence, r.record.Lineage, err = e.Find(ctx, r.pair.Baseline, r.pair.Candidate); err != nil {
 		return fmt.Errorf("evidence: %w", err)
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/weighbridge/weighbridge/harness/decide"
 	"github.com/weighbridge/weighbridge/harness/measure"
 	"github.com/weighbridge/weighbridge/internal/durable"
+	"github.com/weighbridge/weighbridge/policies"
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/reports"
@@ -41,6 +42,7 @@ type diffOptions struct {
 	jobs             int
 	json             bool
 	boxes            boxOptions
+	evidence         evidenceOptions
 }
 
 func diffCommand(a *app) *cobra.Command {
@@ -54,7 +56,11 @@ the verdict.
 
 With only an adapter given, the candidate's weights are the baseline's.
 Measurements are remembered: the same command after a crash or Ctrl-C goes on
-where it stopped, and a baseline is measured once.`,
+where it stopped, and a baseline is measured once.
+
+With --evidence the verdict also weighs what lies beside the candidate's weights:
+signature, bill of materials, provenance. The candidate's files have to be those
+that the evidence is about. Without it the report says that nobody asked.`,
 		RunE: func(c *cobra.Command, _ []string) error { return diff(c.Context(), a, o) },
 	}
 	f := c.Flags()
@@ -62,11 +68,12 @@ where it stopped, and a baseline is measured once.`,
 	f.StringArrayVar(&o.suites, "suite", nil, "quick, standard, deep or a YAML file; may be repeated (default quick)")
 	f.StringVar(&o.canaries, "canaries", "", "JSON lines of secrets that must not come out")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of every random choice")
-	f.StringVar(&o.policy, "policy", "", "policy file (default: the built-in one)")
+	f.StringVar(&o.policy, "policy", "", "policy file, or the name of one that is shipped (default: default, with --evidence strict)")
 	f.StringVar(&o.out, "out", "weighbridge-report", "folder for the report")
 	f.StringVar(&o.store, "store", "", "folder of remembered measurements (default ~/.cache/weighbridge)")
 	f.IntVar(&o.jobs, "jobs", 0, "cores for the two boxes together (default: all)")
 	f.BoolVar(&o.json, "json", false, "print the outcome as JSON")
+	o.evidence.flags(f)
 	o.boxes.flags(f)
 	return c
 }
@@ -125,7 +132,7 @@ func diff(ctx context.Context, a *app, o *diffOptions) error {
 
 // config loads everything that the flags name.
 func (o *diffOptions) config(a *app) (*harness.Config, error) {
-	c := &harness.Config{Seed: o.seed, Tool: "weighbridge " + version, Policy: decide.Default()}
+	c := &harness.Config{Seed: o.seed, Tool: "weighbridge " + version}
 	var err error
 	if c.Baseline, c.Candidate, err = o.artifacts(); err != nil {
 		return nil, err
@@ -142,14 +149,17 @@ func (o *diffOptions) config(a *app) (*harness.Config, error) {
 	if c.Suite, err = suites.Load(o.suites...); err != nil {
 		return nil, err
 	}
-	if o.policy != "" {
-		src, err := os.ReadFile(o.policy)
-		if err != nil {
-			return nil, fmt.Errorf("policy: %w", err)
+	if c.Evidence, err = o.evidence.config(); err != nil {
+		return nil, err
+	}
+	policy := o.policy
+	if policy == "" {
+		if policy = policies.Default; c.Evidence != nil {
+			policy = policies.Strict
 		}
-		if c.Policy, err = decide.Parse(o.policy, src); err != nil {
-			return nil, err
-		}
+	}
+	if c.Policy, err = decide.Load(policy); err != nil {
+		return nil, err
 	}
 	if o.canaries != "" {
 		f, err := os.Open(o.canaries)

@@ -179,7 +179,7 @@ var refused = map[string]struct{ src, want string }{
 	"misspelt tier":           {ruleHead + "  each: finding\n  when: finding.tier == \"PROVED\"\n", "did you mean \"PROVEN\"?"},
 	"misspelt class in list":  {ruleHead + "  each: finding\n  when: |\n    finding.tier != \"PROVEN\" &&\n      finding.class in [\"leak\", \"bakdoor\"]\n", "p.yaml:10:33: "},
 	"unknown state":           {ruleHead + "  when: evidence.list.exists(e, \"ok\" == e.state)\n", "there are \"valid\""},
-	"unknown relation":        {ruleHead + "  when: run.relation == \"same\"\n", "is no relation"},
+	"unknown relation":        {ruleHead + "  when: run.relation == \"same\"\n", "is no relation that Run"},
 	"dyn hides a field":       {ruleHead + "  each: finding\n  when: dyn(finding).teir == \"PROVEN\"\n", "dyn()"},
 	"mixed list hides it":     {ruleHead + "  when: '[evidence.sbom, run][0].teir == 1'\n", "not known"},
 	"subject of another":      {ruleHead + "  each: probe\n  when: finding.tier == \"PROVEN\"\n", "undeclared reference to 'finding'"},

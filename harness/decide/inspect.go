@@ -114,7 +114,7 @@ func compareWords(a *ast.AST, e ast.Expr, with []ast.Expr, blame func(ast.Expr, 
 		if !ok || slices.Contains(f.words, s) {
 			continue
 		}
-		message := fmt.Sprintf("%q is no %s of a %s", s, f.name, t.name)
+		message := fmt.Sprintf("%q is no %s that %s can have", s, f.name, t.name)
 		if near := nearest(s, f.words); near != "" {
 			message += fmt.Sprintf(" (did you mean %q?)", near)
 		}

@@ -26,7 +26,7 @@ func (s *scalar) UnmarshalYAML(n ast.Node) error {
 	switch n := n.(type) {
 	case *ast.StringNode:
 		s.text = n.Value
-		s.folded = n.Token.Type == token.StringType && strings.Contains(n.Token.Origin, "\n")
+		s.folded = n.Token.Type == token.StringType && strings.Contains(strings.TrimSpace(n.Token.Origin), "\n")
 		if n.Token.Type == token.SingleQuoteType || n.Token.Type == token.DoubleQuoteType {
 			s.column++
 		}

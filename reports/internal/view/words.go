@@ -172,5 +172,12 @@ func Command(run *record.Run) string {
 		suite, _, _ := strings.Cut(s, "@")
 		args = append(args, "--suite", safetext.Shell(suite))
 	}
+	if m := &run.Meta; m.Now != "" {
+		args = append(args, "--evidence", "DIR", "--trust", "TRUST", "--model", safetext.Shell(m.Model))
+		if m.Environment != "" {
+			args = append(args, "--environment", safetext.Shell(m.Environment))
+		}
+		args = append(args, "--now", safetext.Shell(m.Now))
+	}
 	return strings.Join(append(args, "--seed", fmt.Sprint(run.Meta.Seed)), " ")
 }
