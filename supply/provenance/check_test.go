@@ -175,6 +175,7 @@ func TestNegativeMatrix(t *testing.T) {
 			}
 		})
 	}
+	t.Run("rebuild", rebuildNegatives)
 }
 
 func TestCompleteAndAtHand(t *testing.T) {
