@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weighbridge/weighbridge/record"
+	"github.com/weighbridge/weighbridge/supply/bundle"
 	"github.com/weighbridge/weighbridge/supply/formats"
 	"github.com/weighbridge/weighbridge/supply/manifest"
 	"github.com/weighbridge/weighbridge/supply/provenance"
@@ -66,8 +67,9 @@ type Assessment struct {
 	Aside []record.Problem
 	// Formats is every file of the model.
 	Formats []formats.File
-	// Documents are the times that the ledger proves, as in Intake.
-	Documents map[string]time.Time
+	// Claims are all bundles in claims.jsonl that can be read, verdicts among
+	// them; nothing in them was trusted for that.
+	Claims []*bundle.Bundle
 }
 
 // Kinds are the kinds of evidence that [Check] gives.
@@ -202,7 +204,7 @@ func (k *checker) ledger(ctx context.Context) error {
 	default:
 		e.State, e.Index, e.Digest, e.Time = record.Valid, &in.Index, in.Digest, stamp(in.Time)
 		e.Detail = fmt.Sprintf("taken in with entry %d, at %s", in.Index, e.Time)
-		k.taken, k.out.Documents = &in, in.Documents
+		k.taken = &in
 	}
 	return nil
 }

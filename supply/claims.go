@@ -64,6 +64,7 @@ func (k *checker) readClaims() (map[trust.What][]claim, error) {
 		}
 		k.out.Aside = append(k.out.Aside, record.Problem{Rule: RuleClaims, Subject: manifest.ClaimsFile, Detail: err.Error()})
 	}
+	k.out.Claims = all
 	found := map[trust.What][]claim{}
 	for _, b := range all {
 		what, ok := claimed(b.Statement.PredicateType)
