@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -486,4 +487,21 @@ func FuzzOpen(f *testing.F) {
 			}
 		}
 	})
+}
+
+func BenchmarkOpen(b *testing.B) {
+	key, _ := signer(b)
+	m := &manifest.Manifest{Method: manifest.Files, Hash: manifest.SHA256}
+	for i := range 10_000 {
+		m.Resources = append(m.Resources, manifest.Resource{Name: fmt.Sprintf("part-%05d.safetensors", i), Digest: make([]byte, 32)})
+	}
+	st, err := Statement("m", m, nil)
+	check(b, err)
+	raw, err := key.Sign(st)
+	check(b, err)
+	b.SetBytes(int64(len(raw)))
+	for b.Loop() {
+		_, err := Open(raw)
+		check(b, err)
+	}
 }
