@@ -183,9 +183,10 @@ func (c *comparison) signFlip(b, cand []float64, clusters []string) (float64, er
 }
 
 // tier says what the figures show. Only a loss whose whole interval lies beyond
-// the margin is proven, by the lost questions themselves; one whose whole
-// interval lies within it is tolerated, however significant; between the two a
-// significant loss is left to a person.
+// the margin is proven, by the lost questions themselves. A significant loss
+// that is more likely beyond the margin than within it is left to a person.
+// Within it a loss is tolerated, however significant: any fine-tune on a narrow
+// set loses a little of everything else, and the title says what was lost.
 func (c *comparison) tier(f *record.Finding) {
 	unit := "points"
 	show := func(x float64) string { return fmt.Sprintf("%+.1f", 100*x) }
@@ -205,6 +206,9 @@ func (c *comparison) tier(f *record.Finding) {
 		if *f.P <= alpha {
 			f.Title = fmt.Sprintf("%s: worse, within %s: %s", c.what, margin, effect)
 		}
+	case *f.P <= alpha && *f.Value >= -c.margin:
+		f.Tier = record.Consistent
+		f.Title = fmt.Sprintf("%s: worse, most likely within %s: %s", c.what, margin, effect)
 	case *f.P <= alpha:
 		f.Tier = record.Divergent
 		f.Title = fmt.Sprintf("%s: worse, perhaps beyond %s: %s", c.what, margin, effect)
