@@ -41,6 +41,9 @@ func provenanceInit(a *app) *cobra.Command {
 		Short: "Begin a draft for the weights in DIR",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if kind == "" || builder == "" {
+				return usagef("--build-type and --builder have to be given; build types are %s", list(provenance.Kinds))
+			}
 			path := filepath.Join(args[0], manifest.ProvenanceFile)
 			if _, err := os.Lstat(path); err == nil && !force {
 				return usagef("%s is there already; add to it, or begin anew with --force", path)
@@ -79,11 +82,6 @@ func provenanceInit(a *app) *cobra.Command {
 	f.StringVar(&builder, "builder", "", "URI of who or what ran the build")
 	f.StringVar(&recipe, "recipe", "", "file that steered the build; of JSON and YAML the content is kept as the parameter \"recipe\"")
 	f.BoolVar(&force, "force", false, "replace the draft that is there")
-	for _, name := range []string{"build-type", "builder"} {
-		if err := c.MarkFlagRequired(name); err != nil {
-			panic(err) // the flag is defined above
-		}
-	}
 	return c
 }
 
