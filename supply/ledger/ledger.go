@@ -149,6 +149,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Ledger, err error) {
 	if err := l.checkState(); err != nil {
 		return nil, err
 	}
+	if err := l.sweep(); err != nil {
+		return nil, fmt.Errorf("ledger %s: %w", dir, err)
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weighbridge/weighbridge/supply/ledger"
+	"github.com/weighbridge/weighbridge/supply/ledger/audit"
 	"github.com/weighbridge/weighbridge/supply/ledger/entry"
 	"github.com/weighbridge/weighbridge/supply/ledger/proof"
 	"github.com/weighbridge/weighbridge/supply/ledger/tiles"
@@ -165,6 +166,41 @@ func TestReopenedLedgerGoesOn(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A process an append leaves no copy of each state of a bundle behind.
+func TestPartialFilesAreSwept(t *testing.T) {
+	dir, key := fresh(t)
+	const n = 520
+	l := open(t, dir, ledger.Options{Key: key, Batch: 4, BatchAge: time.Millisecond})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			if _, err := l.Append(t.Context(), verdict(i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	old, err := filepath.Glob(filepath.Join(dir, "tile", "*", "00[01].p"))
+	if err != nil || len(old) == 0 {
+		t.Fatalf("no partial files to sweep: %v", err)
+	}
+	if err := open(t, dir, ledger.Options{Key: key}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []string{"tile/0/000.p", "tile/0/001.p", "tile/entries/000.p", "tile/entries/001.p"} {
+		if _, err := os.Stat(filepath.Join(dir, gone)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v", gone, err)
+		}
+	}
+	r, err := audit.Run(t.Context(), dir, audit.Options{Policy: trust(t, key)})
+	if err != nil || r.Bad != nil || r.Size != n {
+		t.Fatalf("%+v %v", r, err)
 	}
 }
 

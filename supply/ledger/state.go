@@ -5,9 +5,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,7 +18,6 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"k8s.io/klog/v2"
 
-	"github.com/weighbridge/weighbridge/supply/ledger/entry"
 	"github.com/weighbridge/weighbridge/supply/ledger/proof"
 	"github.com/weighbridge/weighbridge/supply/ledger/tiles"
 )
@@ -53,6 +54,37 @@ func (l *Ledger) checkState() error {
 	}
 	if now := time.Now(); st.ModTime().After(now) {
 		return os.Chtimes(name, now.Add(-time.Second), now.Add(-time.Second))
+	}
+	return nil
+}
+
+// sweep removes partial tiles and bundles whose full one is there, as tlog-tiles
+// allows. Tessera does so once a minute, which a process that appends one entry
+// does not live to see; without it each such process leaves a copy of the last
+// bundle.
+func (l *Ledger) sweep() error {
+	c, err := l.Checkpoint()
+	if err != nil {
+		return err
+	}
+	kinds := []func(n int64) string{func(n int64) string { return tiles.BundlePath(n, tiles.Width) }}
+	for level := range 8 {
+		kinds = append(kinds, func(n int64) string { return tiles.TilePath(level, n, tiles.Width) })
+	}
+	for i, path := range kinds {
+		full := c.N >> 8 // at this level
+		if i > 0 {
+			full = c.N >> (8 * i)
+		}
+		for n := full - 1; n >= 0; n-- {
+			partial := filepath.Join(string(l.dir), filepath.FromSlash(path(n)+".p"))
+			if _, err := os.Lstat(partial); errors.Is(err, fs.ErrNotExist) {
+				break // those before it were swept earlier
+			}
+			if err := os.RemoveAll(partial); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -167,6 +199,7 @@ func (t *trouble) why(waited time.Duration, err error) string {
 			bad = append(bad, fmt.Sprintf("witness %s: %s", url, w))
 		}
 	}
+	slices.Sort(bad)
 	if len(bad) > 0 {
 		return fmt.Sprintf("no checkpoint with its quorum of witnesses within %s: %s", waited, strings.Join(bad, "; "))
 	}
@@ -186,107 +219,12 @@ func storageError(err error) error {
 // quietTessera keeps Tessera from writing to stderr through klog, which is
 // global: what matters comes back as an error.
 var quietTessera = sync.OnceFunc(func() {
-	var fs flag.FlagSet
-	klog.InitFlags(&fs)
+	var flags flag.FlagSet
+	klog.InitFlags(&flags)
 	for name, value := range map[string]string{"logtostderr": "false", "alsologtostderr": "false", "stderrthreshold": "FATAL"} {
-		if err := fs.Set(name, value); err != nil {
+		if err := flags.Set(name, value); err != nil {
 			panic(err) // a flag of klog was renamed: the tests see it
 		}
 	}
 	klog.SetOutput(io.Discard)
 })
-
-// Aliases are what each alias points to, after a number of entries.
-type Aliases struct {
-	Size  int64 // entries seen
-	state map[AliasName]string
-}
-
-// AliasName is one alias of one model name in one environment.
-type AliasName struct{ Name, Environment, Alias string }
-
-// AliasOf gives the alias that an entry moves.
-func AliasOf(e Entry) (AliasName, bool) {
-	return AliasName{e.Name, e.Environment, e.Alias}, moves(e)
-}
-
-func moves(e Entry) bool { return e.Type == entry.AliasMove || e.Type == entry.Rollback }
-
-// Get is the model root that the alias points to, or entry.None.
-func (a *Aliases) Get(n AliasName) string {
-	if s, ok := a.state[n]; ok {
-		return s
-	}
-	return entry.None
-}
-
-// Apply takes the next entry, and reports a move that does not start where the
-// alias points.
-func (a *Aliases) Apply(e Entry) error {
-	a.Size++
-	n, ok := AliasOf(e)
-	if !ok {
-		return nil
-	}
-	at := a.Get(n)
-	if a.state == nil {
-		a.state = map[AliasName]string{}
-	}
-	a.state[n] = e.New
-	if at != e.Previous {
-		return fmt.Errorf("%w: %s in %s points to %s, not %s", ErrStale, e.Alias, e.Environment, at, e.Previous)
-	}
-	return nil
-}
-
-// readAliases brings a up to size.
-func (a *Aliases) read(d tiles.Dir, size int64) error {
-	for i, item := range d.Bundles(a.Size, size) {
-		if item.Err != nil {
-			return item.Err
-		}
-		e, err := entry.Parse(item.Raw)
-		if err != nil {
-			return fmt.Errorf("entry %d: %w", i, err)
-		}
-		if err := a.Apply(e); err != nil {
-			return fmt.Errorf("entry %d: %w", i, err)
-		}
-	}
-	return nil
-}
-
-// Aliases reads the present state of every alias.
-func (l *Ledger) Alias(n AliasName) (string, error) {
-	l.aliasMu.Lock()
-	defer l.aliasMu.Unlock()
-	if err := l.readAliases(); err != nil {
-		return "", err
-	}
-	return l.aliases.Get(n), nil
-}
-
-func (l *Ledger) readAliases() error {
-	if l.aliases == nil {
-		l.aliases = &Aliases{}
-	}
-	stored, err := l.dir.Stored()
-	if err == nil {
-		err = l.aliases.read(l.dir, stored.N)
-	}
-	if err != nil {
-		return fmt.Errorf("ledger %s: reading aliases: %w", string(l.dir), err)
-	}
-	return nil
-}
-
-func (l *Ledger) checkAlias(e Entry) error {
-	if err := l.readAliases(); err != nil {
-		return err
-	}
-	n, _ := AliasOf(e)
-	if at := l.aliases.Get(n); at != e.Previous {
-		return fmt.Errorf("%w: %s in %s points to %s, not %s: look again and decide anew", ErrStale, e.Alias, e.Environment, at, e.Previous)
-	}
-	return nil
-}
