@@ -24,9 +24,10 @@ import (
 // the place in it and the rule.
 var ErrPolicy = errors.New("unusable policy")
 
-// maxPolicy bounds a policy file, in bytes, and maxRules its rules.
+// maxPolicy bounds a policy file, in bytes, and maxRules its rules: the YAML
+// parser takes time that grows with the square of some inputs.
 const (
-	maxPolicy = 1 << 20
+	maxPolicy = 256 << 10
 	maxRules  = 1000
 )
 
