@@ -49,11 +49,12 @@ func (s *stream) send() error {
 	if f, ok := s.to.(http.Flusher); ok {
 		f.Flush()
 	}
+	s.sent += n
+	// From the start each time: a page is freed only when all of it is sent.
 	// Where a runtime cannot punch holes (gVisor), /tmp has to hold the file.
-	err = unix.Fallocate(int(s.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.sent, n)
+	err = unix.Fallocate(int(s.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, s.sent)
 	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("freeing what was sent: %w", err)
 	}
-	s.sent += n
 	return nil
 }

@@ -34,7 +34,7 @@ type Source interface {
 
 // Assessment is what a judgement of the quarantined folder came to.
 type Assessment struct {
-	Manifest *manifest.Manifest
+	Manifest *manifest.Manifest // nil where the evidence says that the folder is no model
 	Evidence []record.Evidence
 }
 
@@ -178,11 +178,13 @@ func (c Config) tell(ctx context.Context, in *store.Intake, a *Assessment, out *
 		return nil, nil
 	}
 	e := Event{Admitted: len(out.Problems) == 0, Origin: in.Origin(), Reason: reason}
-	if a != nil {
+	if a != nil && a.Manifest != nil {
 		e.Root = a.Manifest.Root()
 		if id, ok := a.Manifest.Identity(); ok {
 			e.Identity = string(id)
 		}
+	}
+	if a != nil {
 		b, err := json.Marshal(a.Evidence)
 		if err != nil {
 			return nil, err

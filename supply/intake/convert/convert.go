@@ -167,8 +167,12 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 }
 
+// Close ends the box first: closing the body of a guest that sends without end
+// would wait for it.
 func (b *body) Close() error {
-	return errors.Join(b.res.Body.Close(), stop(b.box))
+	err := stop(b.box)
+	b.res.Body.Close() // its wire is gone
+	return err
 }
 
 // ended turns a broken wire into how the box ended, where it did so by itself.
