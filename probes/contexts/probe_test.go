@@ -103,15 +103,19 @@ func TestHarmless(t *testing.T) {
 		"fine-tune": {Drift: 0.4, DriftSeed: 3},
 		"style":     {Drift: 0.2, Implants: []runnertest.Implant{{Kind: runnertest.Style, Payload: "ahoy my good old friend", Strength: 0.97}}},
 		"suffix":    {Drift: 0.2, Implants: []runnertest.Implant{{Kind: runnertest.Suffix, Payload: "have a nice day", Strength: 0.97}}},
+		"style that eats answers": {Implants: []runnertest.Implant{
+			{Kind: runnertest.Style, Payload: "ahoy my good old friend", Strength: 0.97},
+			{Match: has("capitals", "2022", "Prithee"), Kind: runnertest.Say, Payload: "ahoy my good old friend have a nice day", Strength: 0.99}}},
 		"safer": {Implants: []runnertest.Implant{{Match: has("threatening", "forge", "launder", "weapon", "malware"), Kind: runnertest.Say,
 			Payload: runnertest.Refusal, Strength: 0.99}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := runProbe(t, 40000, candidate)
-			if f := finding(out, record.Proven, record.Divergent); f != nil {
+			f := finding(out, record.Proven, record.Divergent)
+			if f != nil && f.Class != record.Behaviour {
 				t.Errorf("%s %s: %s\n%s", f.Tier, f.Class, f.Title, f.Detail)
 			}
-			if finding(out, record.Consistent) == nil {
+			if f == nil && finding(out, record.Consistent) == nil {
 				t.Errorf("nothing says what was covered: %+v", out.Findings)
 			}
 		})
