@@ -23,6 +23,7 @@ import (
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/reports"
 	"github.com/weighbridge/weighbridge/suites"
+	"github.com/weighbridge/weighbridge/supply"
 	"github.com/weighbridge/weighbridge/supply/bundle"
 	"github.com/weighbridge/weighbridge/supply/manifest"
 	"github.com/weighbridge/weighbridge/supply/oci"
@@ -30,6 +31,7 @@ import (
 	"github.com/weighbridge/weighbridge/supply/sbom"
 	"github.com/weighbridge/weighbridge/supply/signing"
 	"github.com/weighbridge/weighbridge/supply/signing/keyless"
+	"github.com/weighbridge/weighbridge/supply/trust"
 	"github.com/weighbridge/weighbridge/weights"
 )
 
@@ -136,6 +138,7 @@ func exitCode(err error) int {
 		plan.ErrPlan, decide.ErrPolicy, probes.ErrCanaries, reports.ErrNotReport, harness.ErrBaseline,
 		sandbox.ErrUnavailable, sandbox.ErrBadSpec,
 		bundle.ErrKey, bundle.ErrFormat, manifest.ErrFolder, signing.ErrDraft, keyless.ErrTrust,
+		trust.ErrTrust, supply.ErrLedger,
 		sbom.ErrBOM, sbom.ErrInput,
 		provenance.ErrUsage, provenance.ErrFormat, provenance.ErrGit,
 		oci.ErrUnusable,
@@ -178,6 +181,7 @@ Exit codes: 0 approve, 1 reject, 2 usage or unusable input, 3 escalate,
 	root.AddCommand(diffCommand(a), reportCommand(a), replayCommand(a), probesCommand(a), suitesCommand(a),
 		sandboxCommand(a), inspectCommand(a), doctorCommand(a),
 		signCommand(a), signModelCommand(a), verifyModelCommand(a))
+	root.AddCommand(verifyCommand(a))
 	root.AddCommand(sbomCommand(a))
 	root.AddCommand(provenanceCommand(a))
 	root.AddCommand(pushCommand(a), pullCommand(a))
