@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/weighbridge/weighbridge/internal/testreq"
 	"github.com/weighbridge/weighbridge/supply/bundle"
@@ -182,6 +183,39 @@ func TestPeersRegistry(t *testing.T) {
 			t.Errorf("cosign's attestation: %v", err)
 		}
 	})
+}
+
+// Two pushes of one model at once both end well. The registry keeps the list of
+// referrers under a tag that each of them rewrites, so that the later may drop
+// an entry of the earlier after that had looked; pushing again puts it back.
+func TestPeersRegistryAtOnce(t *testing.T) {
+	host := distribution(t)
+	a, _, _ := key(t)
+	b, _, _ := key(t)
+	ref := reference(t, host+"/models/small:v1")
+	var g errgroup.Group
+	dirs := []string{signedModel(t, a), signedModel(t, b)}
+	for _, dir := range dirs {
+		g.Go(func() error {
+			_, err := Push(t.Context(), dir, ref, PushOptions{Client: Client{Limits: Limits{Tries: 10}}})
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		if _, err := Push(t.Context(), dir, ref, PushOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Pull(t.Context(), ref, filepath.Join(t.TempDir(), "back"), Client{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Claims != 5 { // two of each, and the signature that is not model.sig
+		t.Errorf("%d claims came back, want 5; left out %v", got.Claims, got.Skipped)
+	}
 }
 
 // What oras pushes and attaches is pulled by us.

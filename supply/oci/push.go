@@ -202,8 +202,8 @@ func (p *push) manifest(ctx context.Context, it item, subject *ocispec.Descripto
 }
 
 // unlisted are the referrers that the target does not name. A registry without
-// the referrers API keeps the list under a tag, where two pushes at once may
-// lose an entry.
+// the referrers API keeps the list under a tag, which two pushes at once read and
+// rewrite; there is no way to do it in one step.
 func (p *push) unlisted(ctx context.Context, e *export) ([]referrer, error) {
 	list, err := p.target.referrers(ctx, e.manifest.Descriptor)
 	if err != nil {
