@@ -90,6 +90,7 @@ func negatives(t testing.TB, m *manifest.Manifest) []negative {
 		{name: "negative number of bytes", state: record.Bad, rules: []string{RulePredicateInvalid}, deps: with(o{"name": "x", "digest": o{"sha256": hexA}, "annotations": o{AnnotationBytes: -1}})},
 		{name: "a key twice", state: record.Bad, rules: []string{RulePredicateInvalid}, edit: predicate(`{"buildDefinition":{"buildType":"a","buildType":"b"}}`)},
 		{name: "keys that differ in case", state: record.Bad, rules: []string{RulePredicateInvalid}, edit: predicate(`{"buildDefinition":{},"BuildDefinition":{}}`)},
+		{name: "keys that fold to one", state: record.Bad, rules: []string{RulePredicateInvalid}, edit: predicate("{\"k\":1,\"\u212a\":2}")},
 		{name: "an array for an object", state: record.Bad, rules: []string{RulePredicateInvalid}, edit: predicate(`[]`)},
 		{name: "dependencies as an object", state: record.Bad, rules: []string{RulePredicateInvalid}, edit: predicate(`{"buildDefinition":{"resolvedDependencies":{}}}`)},
 		{name: "null predicate", state: record.Bad, rules: []string{RulePredicateInvalid}, edit: predicate(`null`)},

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -177,7 +178,12 @@ func usageNegatives(t testing.TB) []usageNegative {
 	if err := os.Symlink("/etc/passwd", filepath.Join(pipe, manifest.ProvenanceFile)); err != nil {
 		t.Fatal(err)
 	}
+	fifo := folder(t, "fifo", map[string]string{"a": "1"})
+	if err := syscall.Mkfifo(filepath.Join(fifo, manifest.ClaimsFile), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	return []usageNegative{
+		{"claims.jsonl that is a pipe", ErrFormat, func() error { _, err := Open(fifo); return err }},
 		{"--dataset of a path that is not there", ErrUsage, describe(Dataset, "/no/such/place")},
 		{"--dataset NAME=DIGEST too short", ErrUsage, describe(Dataset, "x=sha256:abc")},
 		{"--dataset with an empty name", ErrUsage, describe(Dataset, "=sha256:"+hexA)},

@@ -36,8 +36,12 @@ func Open(dir string) (*Found, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	path := filepath.Join(dir, manifest.ClaimsFile)
+	if fi, lerr := os.Lstat(path); lerr == nil && !fi.Mode().IsRegular() {
+		return nil, badFormat("%s is no regular file", manifest.ClaimsFile) // a pipe would keep us waiting
+	}
 	// Lines that cannot be used are for package trust to complain of.
-	claims, cerr := bundle.ReadClaims(filepath.Join(dir, manifest.ClaimsFile), bundle.StatementTypeV01)
+	claims, cerr := bundle.ReadClaims(path, bundle.StatementTypeV01)
 	if cerr != nil && !errors.Is(cerr, bundle.ErrFormat) {
 		return nil, cerr
 	}

@@ -67,3 +67,15 @@ func ParseAt(args []string, d *Document) (map[string]string, error) {
 	}
 	return at, nil
 }
+
+// Lookup finds what c was read from by each of its digests.
+func (c *Content) Lookup() Lookup {
+	return func(_ context.Context, q Query) (string, bool, error) {
+		for alg, hex := range q.Digest {
+			if slices.Contains(c.Digests[alg], hex) {
+				return c.path, true, nil
+			}
+		}
+		return "", false, nil
+	}
+}

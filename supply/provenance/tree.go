@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -110,7 +111,7 @@ func (d *decoder) object(at string, depth int) (any, error) {
 			return nil, badFormat("%s: byte %d: %w", place(at), d.InputOffset(), err)
 		}
 		key := t.(string) // the tokenizer lets nothing else through here
-		fold := strings.ToLower(key)
+		fold := foldKey(key)
 		if old, twice := folded[fold]; twice {
 			return nil, badFormat("%s: the keys %.60q and %.60q are the same to some readers", place(at), old, key)
 		}
@@ -120,6 +121,18 @@ func (d *decoder) object(at string, depth int) (any, error) {
 		}
 	}
 	return o, d.end(at)
+}
+
+// foldKey maps keys that encoding/json takes for each other to one: it compares
+// by Unicode's simple folding, in which a Kelvin sign is a k.
+func foldKey(key string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			least = min(least, f)
+		}
+		return least
+	}, key)
 }
 
 func (d *decoder) end(at string) error {
