@@ -113,25 +113,34 @@ func run(n, step int, dir string) error {
 		if err := json.Unmarshal(b, &f); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
+		fmt.Println(f.line(s.name))
 		out = append(out, f)
 	}
 	show(out)
 	return nil
 }
 
+// line prints a step's figure.
+func (f *figure) line(name string) string {
+	s := fmt.Sprintf("  %-28s %7d in %7.2f s  %9.0f/s  CPU %6.2f s  peak %4.0f MB", name, f.N, f.Wall, float64(f.N)/f.Wall, f.CPU, f.PeakMB)
+	if len(f.Each) > 0 {
+		slices.Sort(f.Each)
+		s += fmt.Sprintf("  median %.1f ms, 99%% %.1f ms", 1e3*f.median(), 1e3*f.Each[len(f.Each)*99/100])
+	}
+	return s
+}
+
+// median of the sorted single operations.
+func (f *figure) median() float64 { return f.Each[len(f.Each)/2] }
+
 func show(fs []figure) {
 	rate := make(map[string]float64)
 	median := make(map[string]float64)
 	for i, s := range steps {
-		f := fs[i]
-		rate[s.name] = float64(f.N) / f.Wall
-		line := fmt.Sprintf("  %-28s %7d in %7.2f s  %9.0f/s  CPU %6.2f s  peak %4.0f MB", s.name, f.N, f.Wall, rate[s.name], f.CPU, f.PeakMB)
-		if len(f.Each) > 0 {
-			slices.Sort(f.Each)
-			median[s.name] = f.Each[len(f.Each)/2]
-			line += fmt.Sprintf("  median %.1f ms, 99%% %.1f ms", 1e3*median[s.name], 1e3*f.Each[len(f.Each)*99/100])
+		rate[s.name] = float64(fs[i].N) / fs[i].Wall
+		if len(fs[i].Each) > 0 {
+			median[s.name] = fs[i].median()
 		}
-		fmt.Println(line)
 	}
 	for _, r := range []struct {
 		what string

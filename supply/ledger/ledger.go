@@ -97,7 +97,7 @@ type Ledger struct {
 	lock    *os.File
 	add     tessera.AddFn
 	stop    func(context.Context) error
-	await   *tessera.PublicationAwaiter
+	watch   *watch
 	reader  tessera.LogReader
 	cancel  context.CancelFunc
 	signer  *gate
@@ -185,7 +185,8 @@ func (l *Ledger) start(dir string) error {
 		var a *tessera.Appender
 		if a, l.stop, l.reader, err = tessera.NewAppender(ctx, driver, options); err == nil {
 			l.add, l.cancel = a.Add, cancel
-			l.await = tessera.NewPublicationAwaiter(ctx, l.reader.ReadCheckpoint, 10*time.Millisecond)
+			l.watch = newWatch(l.dir, l.policy)
+			go l.watch.run(ctx)
 			return nil
 		}
 	}
@@ -207,8 +208,9 @@ func lockFile(path string) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
-	if err := f.Truncate(0); err == nil {
-		_, err = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	// For the message above alone: it may fail on a full disk.
+	if f.Truncate(0) == nil {
+		_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
 	}
 	return f, nil
 }
@@ -274,13 +276,9 @@ func (l *Ledger) put(ctx context.Context, raw []byte) (int64, error) {
 func (l *Ledger) prove(ctx context.Context, index int64) (*Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
 	defer cancel()
-	_, raw, err := l.await.Await(ctx, func() (tessera.Index, error) { return tessera.Index{Index: uint64(index)}, nil })
+	c, err := l.watch.covers(ctx, index)
 	if err != nil {
 		return nil, &Unproven{index, l.trouble.why(l.opts.Timeout, err)}
-	}
-	c, err := l.policy.Open(raw)
-	if err != nil {
-		return nil, err
 	}
 	return l.dir.Prove(c, index)
 }
