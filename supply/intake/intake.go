@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/supply/manifest"
@@ -47,15 +48,21 @@ type Event struct {
 	Origin   store.Origin
 	Root     string // OMS root, "" where the intake did not get so far
 	Identity string // likewise
-	// Evidence are the SHA-256, in hex, of the documents that were judged, and
-	// of the assessment as a JSON array, which comes first.
-	Evidence []string
-	Reason   string // one line
+	// Documents are what the intake was decided by: first the assessment (or,
+	// where it did not come to one, the reasons), then what lay beside the model.
+	Documents []Document
+	Rules     []string // why it was refused
+}
+
+// Document is something that an intake was decided by.
+type Document struct {
+	Kind   string // assessment, refusal, signature, claims, sbom, provenance
+	SHA256 string // 64 hex digits
 }
 
 // Ledger records intakes. It returns the proof when the entry is provable.
 type Ledger interface {
-	Intake(ctx context.Context, e Event) (receipt []byte, err error)
+	Intake(ctx context.Context, e Event) (*store.Proof, error)
 }
 
 // Config is one intake.
@@ -125,11 +132,11 @@ func Ingest(ctx context.Context, c Config) (_ *Outcome, err error) {
 	if out.Problems = c.against(a.Evidence); len(out.Problems) > 0 {
 		return out, c.refuse(ctx, in, a, out)
 	}
-	receipt, err := c.tell(ctx, in, a, out, "no evidence against it")
+	proof, err := c.tell(ctx, in, a, out)
 	if err != nil {
 		return nil, err
 	}
-	out.Entry, err = in.Admit(ctx, store.Admission{Manifest: a.Manifest, Evidence: a.Evidence, Receipt: receipt, Conversion: c.Conversion})
+	out.Entry, err = in.Admit(ctx, store.Admission{Manifest: a.Manifest, Evidence: a.Evidence, Proof: proof, Conversion: c.Conversion})
 	if err != nil {
 		return nil, err
 	}
@@ -163,44 +170,76 @@ func (c Config) against(evidence []record.Evidence) []record.Problem {
 }
 
 func (c Config) refuse(ctx context.Context, in *store.Intake, a *Assessment, out *Outcome) error {
-	receipt, err := c.tell(ctx, in, a, out, out.Problems[0].Rule+": "+out.Problems[0].Subject)
+	proof, err := c.tell(ctx, in, a, out)
 	if err != nil {
 		return err
 	}
-	out.Refused, err = in.Refuse(ctx, store.Refusal{Problems: out.Problems, Evidence: out.Evidence, Receipt: receipt})
+	out.Refused, err = in.Refuse(ctx, store.Refusal{Problems: out.Problems, Evidence: out.Evidence, Proof: proof})
 	return err
 }
 
 // tell puts the outcome into the ledger, before it takes effect: a model that
 // the ledger does not know of is never in the store.
-func (c Config) tell(ctx context.Context, in *store.Intake, a *Assessment, out *Outcome, reason string) ([]byte, error) {
+func (c Config) tell(ctx context.Context, in *store.Intake, a *Assessment, out *Outcome) (*store.Proof, error) {
 	if c.Ledger == nil {
 		return nil, nil
 	}
-	e := Event{Admitted: len(out.Problems) == 0, Origin: in.Origin(), Reason: reason}
+	e := Event{Admitted: len(out.Problems) == 0, Origin: in.Origin()}
+	for _, p := range out.Problems {
+		e.Rules = append(e.Rules, p.Rule)
+	}
 	if a != nil && a.Manifest != nil {
 		e.Root = a.Manifest.Root()
 		if id, ok := a.Manifest.Identity(); ok {
 			e.Identity = string(id)
 		}
 	}
-	if a != nil {
-		b, err := json.Marshal(a.Evidence)
-		if err != nil {
-			return nil, err
-		}
-		sum := sha256.Sum256(b)
-		e.Evidence = append(e.Evidence, hex.EncodeToString(sum[:]))
+	var err error
+	if e.Documents, err = documents(in, a, out); err != nil {
+		return nil, err
 	}
-	for _, f := range in.Files() {
-		if slices.Contains(manifest.EvidenceFiles, f.Name) {
-			e.Evidence = append(e.Evidence, f.SHA256)
-		}
-	}
-	receipt, err := c.Ledger.Intake(ctx, e)
+	proof, err := c.Ledger.Intake(ctx, e)
 	if err != nil {
 		return nil, fmt.Errorf("recording the intake in the ledger: %w", err)
 	}
 	out.Recorded = true
-	return receipt, nil
+	return proof, nil
+}
+
+// kinds names evidence files in the ledger.
+var kinds = map[string]string{
+	manifest.SignatureFile: "signature", manifest.ClaimsFile: "claims", manifest.BOMFile: "sbom", manifest.ProvenanceFile: "provenance",
+}
+
+// documents lists what the intake was decided by: the assessment or the reasons,
+// the documents that were judged, and the files beside the model.
+func documents(in *store.Intake, a *Assessment, out *Outcome) ([]Document, error) {
+	first, content := "refusal", any(out.Problems)
+	if a != nil {
+		first, content = "assessment", a.Evidence
+	}
+	b, err := json.Marshal(content)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(b)
+	docs := []Document{{first, hex.EncodeToString(sum[:])}}
+	add := func(d Document) {
+		if !slices.Contains(docs, d) {
+			docs = append(docs, d)
+		}
+	}
+	if a != nil {
+		for _, e := range a.Evidence {
+			if d, ok := strings.CutPrefix(e.Digest, "sha256:"); ok {
+				add(Document{string(e.Kind), d})
+			}
+		}
+	}
+	for _, f := range in.Files() {
+		if k := kinds[f.Name]; k != "" {
+			add(Document{k, f.SHA256})
+		}
+	}
+	return docs, nil
 }

@@ -39,9 +39,9 @@ type notes struct {
 	fails  error
 }
 
-func (n *notes) Intake(_ context.Context, e Event) ([]byte, error) {
+func (n *notes) Intake(_ context.Context, e Event) (*store.Proof, error) {
 	n.events = append(n.events, e)
-	return []byte("proof"), n.fails
+	return &store.Proof{Receipt: []byte("receipt"), Entry: []byte("entry")}, n.fails
 }
 
 func write(t testing.TB, dir string, files map[string]string) string {
@@ -93,10 +93,10 @@ func TestIngestFolder(t *testing.T) {
 	if direct.Root() != out.Entry.Root {
 		t.Errorf("the store's root %s is not the folder's %s", out.Entry.Root, direct.Root())
 	}
-	if len(led.events) != 1 || !led.events[0].Admitted || led.events[0].Root != direct.Root() || len(led.events[0].Evidence) != 2 {
+	if len(led.events) != 1 || !led.events[0].Admitted || led.events[0].Root != direct.Root() || len(led.events[0].Documents) != 2 {
 		t.Errorf("the ledger was told %+v", led.events)
 	}
-	if out.Entry.Receipt == "" || out.Entry.Assessment == "" {
+	if out.Entry.Receipt == "" || out.Entry.Record.Entry == "" || out.Entry.Assessment == "" {
 		t.Error("receipt or assessment are not in the record")
 	}
 }

@@ -22,8 +22,14 @@ type Admission struct {
 	// quarantine was tampered with and nothing is admitted.
 	Manifest   *manifest.Manifest
 	Evidence   []record.Evidence
-	Receipt    []byte // the ledger's proof, nil without a ledger
+	Proof      *Proof // nil without a ledger
 	Conversion *Conversion
+}
+
+// Proof is what the ledger gives about one of its entries.
+type Proof struct {
+	Receipt []byte `json:"receipt"` // C2SP tlog-proof
+	Entry   []byte `json:"entry"`   // the bytes that it proves
 }
 
 // Admit makes the quarantined model part of the store and removes the
@@ -56,9 +62,12 @@ func (in *Intake) Admit(ctx context.Context, a Admission) (*Entry, error) {
 	if r.Assessment, err = s.putJSON(ctx, a.Evidence); err != nil {
 		return nil, fmt.Errorf("keeping the assessment: %w", err)
 	}
-	if len(a.Receipt) > 0 {
-		if r.Receipt, _, err = s.Put(ctx, bytes.NewReader(a.Receipt), "", maxRecord); err != nil {
-			return nil, fmt.Errorf("keeping the receipt: %w", err)
+	if a.Proof != nil {
+		if r.Receipt, _, err = s.Put(ctx, bytes.NewReader(a.Proof.Receipt), "", maxRecord); err == nil {
+			r.Entry, _, err = s.Put(ctx, bytes.NewReader(a.Proof.Entry), "", maxRecord)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("keeping the ledger's proof: %w", err)
 		}
 	}
 	if err := in.placeAll(ctx); err != nil {
@@ -162,7 +171,7 @@ type Refusal struct {
 	Problems []record.Problem  `json:"problems"`
 	Evidence []record.Evidence `json:"evidence,omitempty"` // as far as it came
 	Files    []Stored          `json:"files"`              // what had been brought in
-	Receipt  []byte            `json:"receipt,omitempty"`  // the ledger's proof
+	Proof    *Proof            `json:"proof,omitempty"`    // of the ledger
 }
 
 const refusalFormat = "weighbridge-refusal/1"

@@ -36,8 +36,10 @@ type Record struct {
 	// Assessment is the SHA-256 of the evidence in full, a JSON array of
 	// record.Evidence.
 	Assessment string `json:"assessment,omitempty"`
-	// Receipt is the SHA-256 of the ledger's proof of this admission.
+	// Receipt is the SHA-256 of the ledger's proof of this admission, and Entry
+	// that of the ledger entry which it proves.
 	Receipt    string      `json:"receipt,omitempty"`
+	Entry      string      `json:"entry,omitempty"`
 	Conversion *Conversion `json:"conversion,omitempty"`
 }
 
@@ -137,7 +139,7 @@ func (r *Record) check() error {
 			return fmt.Errorf("%q is no evidence file", f.Name)
 		}
 	}
-	for _, d := range []string{r.Assessment, r.Receipt} {
+	for _, d := range []string{r.Assessment, r.Receipt, r.Entry} {
 		if d != "" && !digestOK(d) {
 			return fmt.Errorf("%q is no digest", d)
 		}
@@ -164,7 +166,7 @@ func (r *Record) blobs() []string {
 	for _, f := range r.Evidence {
 		ds = append(ds, f.SHA256)
 	}
-	for _, d := range []string{r.Assessment, r.Receipt} {
+	for _, d := range []string{r.Assessment, r.Receipt, r.Entry} {
 		if d != "" {
 			ds = append(ds, d)
 		}

@@ -105,7 +105,7 @@ func TestRecordGolden(t *testing.T) {
 	s := open(t)
 	in := bring(t, s, small)
 	a := judge(t, in)
-	a.Receipt = []byte("a receipt")
+	a.Proof = &Proof{Receipt: []byte("a receipt"), Entry: []byte("an entry")}
 	a.Conversion = &Conversion{Root: sum("r"), Identity: "sha256:" + sum("i"), Converter: sum("c")}
 	e, err := in.Admit(t.Context(), a)
 	if err != nil {
