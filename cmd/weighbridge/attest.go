@@ -18,6 +18,7 @@ import (
 	"github.com/weighbridge/weighbridge/supply/bundle"
 	"github.com/weighbridge/weighbridge/supply/ledger/entry"
 	"github.com/weighbridge/weighbridge/supply/manifest"
+	"github.com/weighbridge/weighbridge/supply/oci"
 	"github.com/weighbridge/weighbridge/supply/signing"
 )
 
@@ -135,7 +136,15 @@ func attestReport(ctx context.Context, a *app, path string, f *attestFlags) erro
 	if err != nil {
 		return err
 	}
-	v := &attest.Verdict{Run: run, Report: string(report), Subject: subject, Model: f.name, Environment: f.environment,
+	created, err := oci.Created(a.Getenv("SOURCE_DATE_EPOCH"))
+	if err != nil {
+		return err
+	}
+	inRegistry, err := oci.ManifestDigest(ctx, f.model, created)
+	if err != nil {
+		return err
+	}
+	v := &attest.Verdict{Run: run, Report: string(report), Subject: subject, OCI: inRegistry.String(), Model: f.name, Environment: f.environment,
 		Verifier: f.verifier, PolicyURI: f.policyURI, Version: version, Time: time.Now()}
 	bundles, err := signVerdict(v, f)
 	if err != nil {
@@ -243,7 +252,7 @@ func signVerdict(v *attest.Verdict, f *attestFlags) ([]*bundle.Bundle, error) {
 func (f *attestFlags) enter(ctx context.Context, a *app, v *attest.Verdict, m *manifest.Manifest, bundles []*bundle.Bundle) error {
 	e := entry.New(entry.Verdict, v.Time, f.actor)
 	id, _ := m.Identity()
-	e.Model, e.Identity, e.Name = entry.SHA256(m.Root()), entry.Digest(id), v.Model
+	e.Model, e.Identity, e.Name, e.OCI = entry.SHA256(m.Root()), entry.Digest(id), v.Model, entry.Digest(v.OCI)
 	e.Environment, e.Policy, e.Decision = v.Environment, entry.Digest(v.Run.Verdict.Digest), string(v.Run.Verdict.Outcome)
 	var rules []string
 	for _, r := range v.Run.Verdict.Reasons {

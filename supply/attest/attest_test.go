@@ -57,7 +57,7 @@ func verdict(o record.Outcome) *attest.Verdict {
 			Boxes:  []record.Box{{Side: "candidate", Runtime: "runc", Image: digest("6")}},
 		},
 		Report: digest("7"), Subject: bundle.Subject{Name: "bot", Digest: map[string]string{"sha256": root, bundle.IdentityDigest: identity}},
-		Model: "support/bot", Environment: "prod", Verifier: "https://example.com/gate", Version: "0.1.0", Time: now,
+		OCI: digest("e"), Model: "support/bot", Environment: "prod", Verifier: "https://example.com/gate", Version: "0.1.0", Time: now,
 	}
 }
 

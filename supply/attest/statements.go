@@ -22,7 +22,11 @@ type Verdict struct {
 	Run    *record.Run
 	Report string // sha256:… of the report file
 	// Subject is the model by root and identity; see signing.Subject.
-	Subject     bundle.Subject
+	Subject bundle.Subject
+	// OCI is the digest (sha256:…) of the manifest under which the model is
+	// pushed, so that tools that know registries alone find the statements
+	// too; optional.
+	OCI         string
 	Model       string // name, as the trust file's patterns see it
 	Environment string
 	Verifier    string // URI of who decides: verifier.id
@@ -217,7 +221,11 @@ func (v *Verdict) statement(predicateType string, predicate any) (bundle.Stateme
 	if err != nil {
 		return bundle.Statement{}, fmt.Errorf("%s: %w", predicateType, err)
 	}
-	return bundle.Statement{Type: bundle.StatementType, Subject: []bundle.Subject{v.Subject}, PredicateType: predicateType, Predicate: body}, nil
+	st := bundle.Statement{Type: bundle.StatementType, Subject: []bundle.Subject{v.Subject}, PredicateType: predicateType, Predicate: body}
+	if hex, ok := strings.CutPrefix(v.OCI, "sha256:"); ok {
+		st.Subject = append(st.Subject, bundle.Subject{Name: v.Subject.Name + ": OCI manifest", Digest: map[string]string{"sha256": hex}})
+	}
+	return st, nil
 }
 
 // Bind makes sure that what the report judged is in the model's folder: every
