@@ -214,7 +214,7 @@ func TestConformance(t *testing.T) {
 			})
 			return nil
 		}},
-		{name: "truncated bundle", reason: "unexpected EOF", do: func(c *conformance) []string {
+		{name: "truncated bundle", reason: "unexpected end", do: func(c *conformance) []string {
 			raw, err := os.ReadFile(c.sig)
 			c.must(err)
 			c.must(os.WriteFile(c.sig, raw[:len(raw)/2], 0o644))
