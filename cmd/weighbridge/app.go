@@ -148,6 +148,9 @@ func exitCode(err error) int {
 			return exitUsage
 		}
 	}
+	if code, ok := ledgerExit(err); ok {
+		return code
+	}
 	var usage usageError
 	var unknown *probes.ErrUnknown
 	var format *reports.UnknownFormatError
@@ -184,6 +187,7 @@ Exit codes: 0 approve, 1 reject, 2 usage or unusable input, 3 escalate,
 	root.AddCommand(verifyCommand(a))
 	root.AddCommand(sbomCommand(a))
 	root.AddCommand(provenanceCommand(a))
+	root.AddCommand(ledgerCommand(a))
 	root.AddCommand(pushCommand(a), pullCommand(a))
 	argumentsAreUsage(root)
 	return root
