@@ -34,7 +34,7 @@ type Config struct {
 	// Evidence judges what lies around the candidate's weights; nil where nobody
 	// asks for that. It is called once, before anything is measured.
 	Evidence *Evidence
-	Tool                string // name and version of this program
+	Tool     string // name and version of this program
 
 	// Engine names what answers, the same for both sides: see measure.Launcher.
 	Engine string

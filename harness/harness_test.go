@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -185,6 +186,7 @@ type bench struct {
 	store               string
 	started             int
 	seed                uint64
+	evidence            *Evidence
 }
 
 func (b *bench) run(t *testing.T, ctx context.Context) (*Result, error) {
@@ -205,7 +207,7 @@ func (b *bench) run(t *testing.T, ctx context.Context) (*Result, error) {
 	}
 	return Diff(ctx, Config{
 		Baseline: weights.Artifact{Model: b.files[0]}, Candidate: weights.Artifact{Model: b.files[1]},
-		Suite: suite, Seed: b.seed, Policy: decide.Default(), Tool: "test", Engine: "fake", Store: store,
+		Suite: suite, Seed: b.seed, Policy: decide.Default(), Tool: "test", Engine: "fake", Store: store, Evidence: b.evidence,
 		Launch: func(side string, _ *weights.Model) measure.Launcher {
 			if side == "baseline" {
 				return &launcher{b.baseline, b.refuseB, b.crashB, &b.started}
@@ -213,6 +215,49 @@ func (b *bench) run(t *testing.T, ctx context.Context) (*Result, error) {
 			return &launcher{b.candidate, b.refuseC, b.crashC, &b.started}
 		},
 	})
+}
+
+// Evidence stands in the record, with what it was judged for, and the policy
+// weighs it; a fault in finding it ends the run before anything is measured.
+func TestEvidence(t *testing.T) {
+	found := []record.Evidence{{Kind: record.ModelSignature, State: record.Valid, Detail: "signed", Signer: "team"}}
+	links := []record.Link{{From: "model", Role: "dataset", Name: "train", State: record.Ambiguous}}
+	var asked int
+	e := &Evidence{Model: "m", Environment: "prod", Now: time.Date(2026, 5, 1, 14, 0, 0, 0, time.FixedZone("", 7200)),
+		Find: func(_ context.Context, b, c *weights.Model) ([]record.Evidence, []record.Link, error) {
+			if asked++; b.Artifact().Model == c.Artifact().Model {
+				t.Error("both sides are the same file")
+			}
+			return found, links, nil
+		}}
+	bench := bench{steps: []string{"asks"}, required: []string{"asks"}, evidence: e}
+	res, err := bench.run(t, t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := res.Run.Meta
+	if m.Model != "m" || m.Environment != "prod" || m.Now != "2026-05-01T12:00:00Z" || asked != 1 {
+		t.Errorf("asked %d times, and the record says %+v", asked, m)
+	}
+	if d := cmp.Diff(found, res.Run.Evidence) + cmp.Diff(links, res.Run.Lineage); d != "" {
+		t.Error(d)
+	}
+	boom := errors.New("boom")
+	e.Find = func(context.Context, *weights.Model, *weights.Model) ([]record.Evidence, []record.Link, error) {
+		return nil, nil, boom
+	}
+	bench.started, bench.store = 0, ""
+	if _, err := bench.run(t, t.Context()); !errors.Is(err, boom) || bench.started > 0 {
+		t.Errorf("got %v after %d boxes", err, bench.started)
+	}
+	// Nobody asked: the record says so, and holds no time.
+	bench.evidence = nil
+	if res, err = bench.run(t, t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if m := res.Run.Meta; m.Now != "" || m.Model != "" || len(res.Run.Evidence) != 1 || res.Run.Evidence[0].State != record.NotAsked {
+		t.Errorf("%+v, %v", m, res.Run.Evidence)
+	}
 }
 
 func TestVerdicts(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/interpreter"
@@ -119,7 +120,7 @@ func compile(each, src string, kind *cel.Type) (*program, []fault) {
 		return nil, whole(err)
 	}
 	if cost, err := env.EstimateCost(checked, bounds{}); err == nil && cost.Max <= costLimit {
-		if p.free, err = env.Program(checked, cel.EvalOptions(cel.OptOptimize), strict); err != nil {
+		if p.free, err = env.Program(checked, cel.EvalOptions(cel.OptOptimize), constantPatterns, strict); err != nil {
 			return nil, whole(err)
 		}
 	}
@@ -181,6 +182,48 @@ func (w *watched) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 // Eval implements interpreter.Interpretable.
 func (w *watched) Eval(vars interpreter.Activation) ref.Val {
 	return interpreter.EvalActivation(vars, w.Exec)
+}
+
+// constantPatterns compiles patterns that are literals once. CEL does so too,
+// but only after strictly has hidden the call from it. Only a program without a
+// meter may use it, because a call that was replaced costs nothing.
+var constantPatterns = cel.CustomDecoratorV2(func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+	call, ok := i.(interpreter.InterpretableCall)
+	if !ok || call.OverloadID() != overloads.MatchesString || len(call.Args()) != 2 {
+		return i, nil
+	}
+	text, isV2 := call.Args()[0].(interpreter.InterpretableV2)
+	pattern, isConst := call.Args()[1].(interpreter.InterpretableConst)
+	if !isV2 || !isConst {
+		return i, nil
+	}
+	s, _ := pattern.Value().Value().(string)
+	re, err := regexp.Compile(s)
+	if err != nil {
+		return nil, err
+	}
+	return &match{i, text, re}, nil
+})
+
+// match is a call of matches() with a pattern that was compiled before.
+type match struct {
+	interpreter.InterpretableV2
+	text interpreter.InterpretableV2
+	re   *regexp.Regexp
+}
+
+// Exec implements interpreter.InterpretableV2.
+func (m *match) Exec(frame *interpreter.ExecutionFrame) ref.Val {
+	v := m.text.Exec(frame)
+	if s, ok := v.(types.String); ok {
+		return types.Bool(m.re.MatchString(string(s)))
+	}
+	return types.MaybeNoSuchOverloadErr(v)
+}
+
+// Eval implements interpreter.Interpretable.
+func (m *match) Eval(vars interpreter.Activation) ref.Val {
+	return interpreter.EvalActivation(vars, m.Exec)
 }
 
 // self is the name under which an input finds itself. No expression can spell it.

@@ -142,6 +142,26 @@ func TestAskingFirst(t *testing.T) {
 	}
 }
 
+// A pattern that is a literal is compiled once, and still is a pattern: it
+// matches in the middle, and what it is asked of has to be there.
+func TestPatterns(t *testing.T) {
+	for when, want := range map[string]record.Outcome{
+		`findings.exists(f, has(f.title) && f.title.matches("d[ia]d$"))`: record.Approve,
+		`finding.id.matches("^[a-z]+/")`:                                 record.Approve,
+		`finding.id.matches("^/")`:                                       record.Escalate,
+		`matches(finding.id, finding.probe)`:                             record.Approve,
+		`finding.trigger.matches("x") || true`:                           record.Escalate,
+		`!finding.trigger.matches("x")`:                                  record.Escalate,
+	} {
+		if v := policy(t, when).Decide(many()); v.Outcome != want {
+			t.Errorf("%s: got %s: %v", when, v.Outcome, v.Reasons[0])
+		}
+	}
+	if _, err := Parse("p.yaml", []byte(ruleHead+"  each: finding\n  when: finding.id.matches(\"(\")\n")); !errors.Is(err, ErrPolicy) {
+		t.Errorf("a pattern that is none: %v", err)
+	}
+}
+
 func TestOnErrorRejects(t *testing.T) {
 	p, err := Parse("p.yaml", []byte("policy: p\nversion: 1\nalpha: 0.01\nrules:\n- {name: r, verdict: escalate, on_error: reject, when: evidence.sbom.state != \"valid\"}\n"))
 	if err != nil {

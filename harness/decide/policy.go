@@ -42,7 +42,7 @@ type Policy struct {
 
 	rules []rule
 	sized map[*objectType][]int
-	group map[string][]*field
+	group map[string][]groupField
 	slots map[*objectType]*slots
 }
 
