@@ -1,15 +1,16 @@
-// Package decide turns findings, probe runs and evidence into a verdict, by a
+// Package decide turns a run (findings, probes, evidence) into a verdict, by a
 // policy that is a file.
 //
-// A policy is YAML whose rules are CEL expressions (https://cel.dev). A rule
-// with `each: finding` is asked of every finding and sees it as `finding`; one
-// with `each: probe` of every planned probe, as `probe`; one without `each` is
-// asked once. All rules see `run` (the meta data), `findings`, `probes` and
-// `evidence`.
+// A policy is YAML whose rules are CEL expressions (https://cel.dev) over types
+// that are made from package record: a misspelt field, or a word that a closed
+// list does not have, fails when the policy is read. A field that says nothing
+// is absent, and reading it is an error; so is an error that CEL's && and ||
+// would absorb. docs/policy.md describes the language.
 //
 // Precedence is reject, then escalate, then approve. A rule that cannot be
-// evaluated escalates, and so does a run that no approve rule speaks for: the
-// gate opens only on positive evidence.
+// evaluated escalates, a requirement that is not true too, and so does a run
+// that no approve rule speaks for: the gate opens only on positive evidence.
 //
-// The package is pure. It will not measure, read files or adjust statistics.
+// The package is pure but for Load, which reads a policy file. It will not
+// measure, verify evidence or adjust statistics.
 package decide
