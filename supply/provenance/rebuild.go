@@ -69,7 +69,6 @@ type rebuild struct {
 
 	base, cand   *weights.Model
 	made, kept   int
-	changed      []weights.MetadataChange
 	arithmetic   string
 	composition  string // what was found instead of recomputing
 	baselineName string
