@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -106,6 +107,7 @@ type Ledger struct {
 	aliasMu sync.Mutex
 	aliases *Aliases
 
+	closed    atomic.Bool
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -265,6 +267,9 @@ func (l *Ledger) put(ctx context.Context, raw []byte) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
+	if l.closed.Load() {
+		return 0, fmt.Errorf("%w: %s", ErrClosed, string(l.dir))
+	}
 	i, err := l.add(ctx, tessera.NewEntry(raw))()
 	if err != nil {
 		return 0, fmt.Errorf("appending to ledger %s: %w", string(l.dir), storageError(err))
@@ -311,6 +316,7 @@ func (l *Ledger) Checkpoint() (*proof.Checkpoint, error) {
 // yet; nothing is lost.
 func (l *Ledger) Close() error {
 	l.closeOnce.Do(func() {
+		l.closed.Store(true)
 		err := l.stop(context.Background())
 		l.signer.close()
 		l.cancel()

@@ -72,10 +72,7 @@ func (l *Ledger) sweep() error {
 		kinds = append(kinds, func(n int64) string { return tiles.TilePath(level, n, tiles.Width) })
 	}
 	for i, path := range kinds {
-		full := c.N >> 8 // at this level
-		if i > 0 {
-			full = c.N >> (8 * i)
-		}
+		full := c.N >> (8 * max(i, 1)) // entries and level 0 alike
 		for n := full - 1; n >= 0; n-- {
 			partial := filepath.Join(string(l.dir), filepath.FromSlash(path(n)+".p"))
 			if _, err := os.Lstat(partial); errors.Is(err, fs.ErrNotExist) {
@@ -95,35 +92,19 @@ type Pending struct {
 	Raw   []byte
 }
 
-// PendingIn lists the entries of a ledger's folder that are stored and not
-// proven, oldest first. verifier is the ledger's public key.
-func PendingIn(dir, verifier string) ([]Pending, error) {
-	p, err := proof.ForKey(verifier)
-	if err != nil {
-		return nil, err
-	}
-	return pending(tiles.Dir(dir), p)
-}
-
 // Pending lists the entries that are stored and not proven, oldest first.
-func (l *Ledger) Pending() ([]Pending, error) { return pending(l.dir, l.policy) }
-
-func pending(d tiles.Dir, p *proof.Policy) ([]Pending, error) {
+func (l *Ledger) Pending() ([]Pending, error) {
 	// The checkpoint first: what is stored in between only makes the list longer.
-	raw, err := d.Checkpoint()
+	c, err := l.Checkpoint()
 	if err != nil {
 		return nil, err
 	}
-	c, err := p.Open(raw)
-	if err != nil {
-		return nil, err
-	}
-	stored, err := d.Stored()
+	stored, err := l.dir.Stored()
 	if err != nil {
 		return nil, err
 	}
 	var out []Pending
-	for i, item := range d.Bundles(c.N, stored.N) {
+	for i, item := range l.dir.Bundles(c.N, stored.N) {
 		if item.Err != nil {
 			return nil, item.Err
 		}

@@ -36,17 +36,10 @@ const (
 // Policy says which logs are trusted and which witnesses have to cosign.
 type Policy struct {
 	logs      []*verifier
-	witnesses []Witness
+	witnesses []string    // names in the policy
 	keys      []*verifier // of witnesses, in their order
 	quorum    func(map[string]bool) bool
 	rule      string // the quorum's name
-}
-
-// Witness is one line of a policy.
-type Witness struct {
-	Name string // in the policy
-	Key  string // verifier key
-	URL  string // submission prefix; may be empty
 }
 
 // ForKey is the policy that trusts one log and asks for no witness.
@@ -150,13 +143,9 @@ func (b *policyBuilder) witness(f []string) error {
 	if twice(b.p.keys, v) {
 		return fmt.Errorf("the key of witness %s is there twice", f[1])
 	}
-	w := Witness{Name: f[1], Key: f[2]}
-	if len(f) == 4 {
-		w.URL = f[3]
-	}
-	b.p.witnesses = append(b.p.witnesses, w)
+	b.p.witnesses = append(b.p.witnesses, f[1])
 	b.p.keys = append(b.p.keys, v)
-	return b.define(w.Name, func(seen map[string]bool) bool { return seen[w.Name] })
+	return b.define(f[1], func(seen map[string]bool) bool { return seen[f[1]] })
 }
 
 func (b *policyBuilder) group(f []string) error {
@@ -213,9 +202,6 @@ func (b *policyBuilder) quorum(f []string) error {
 	}
 	return nil
 }
-
-// Witnesses lists the policy's witnesses.
-func (p *Policy) Witnesses() []Witness { return slices.Clone(p.witnesses) }
 
 // Logs lists the origins of the policy's logs.
 func (p *Policy) Logs() []string {
@@ -311,15 +297,15 @@ func (p *Policy) Open(raw []byte) (*Checkpoint, error) {
 		is := func(v *verifier) bool { return v.name == s.Name && v.hash == s.Hash }
 		signed = signed || s.Name == c.Origin && slices.ContainsFunc(p.logs, is)
 		if i := slices.IndexFunc(p.keys, is); i >= 0 {
-			seen[p.witnesses[i].Name] = true
+			seen[p.witnesses[i]] = true
 		}
 	}
 	if !signed {
 		return nil, fmt.Errorf("%w: origin %.200s; trusted: %s", ErrSignature, c.Origin, strings.Join(p.Logs(), ", "))
 	}
 	for _, w := range p.witnesses {
-		if seen[w.Name] {
-			c.Cosigned = append(c.Cosigned, w.Name)
+		if seen[w] {
+			c.Cosigned = append(c.Cosigned, w)
 		}
 	}
 	if !p.quorum(seen) {
