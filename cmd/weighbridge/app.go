@@ -24,13 +24,17 @@ import (
 	"github.com/weighbridge/weighbridge/reports"
 	"github.com/weighbridge/weighbridge/suites"
 	"github.com/weighbridge/weighbridge/supply"
+	"github.com/weighbridge/weighbridge/supply/attest"
 	"github.com/weighbridge/weighbridge/supply/bundle"
+	"github.com/weighbridge/weighbridge/supply/intake"
+	"github.com/weighbridge/weighbridge/supply/intake/convert"
 	"github.com/weighbridge/weighbridge/supply/manifest"
 	"github.com/weighbridge/weighbridge/supply/oci"
 	"github.com/weighbridge/weighbridge/supply/provenance"
 	"github.com/weighbridge/weighbridge/supply/sbom"
 	"github.com/weighbridge/weighbridge/supply/signing"
 	"github.com/weighbridge/weighbridge/supply/signing/keyless"
+	"github.com/weighbridge/weighbridge/supply/store"
 	"github.com/weighbridge/weighbridge/supply/trust"
 	"github.com/weighbridge/weighbridge/weights"
 )
@@ -138,15 +142,19 @@ func exitCode(err error) int {
 		plan.ErrPlan, decide.ErrPolicy, probes.ErrCanaries, reports.ErrNotReport, harness.ErrBaseline,
 		sandbox.ErrUnavailable, sandbox.ErrBadSpec,
 		bundle.ErrKey, bundle.ErrFormat, manifest.ErrFolder, signing.ErrDraft, keyless.ErrTrust,
-		trust.ErrTrust, supply.ErrLedger,
+		trust.ErrTrust, supply.ErrLedger, attest.ErrBinding,
 		sbom.ErrBOM, sbom.ErrInput,
 		provenance.ErrUsage, provenance.ErrFormat, provenance.ErrGit,
 		oci.ErrUnusable,
+		intake.ErrSource, intake.ErrChanged, convert.ErrConvert, store.ErrStore, store.ErrCorrupt, store.ErrUnknown, store.ErrAmbiguous,
 		fs.ErrNotExist, fs.ErrPermission, syscall.ENOSPC, syscall.EROFS, syscall.EDQUOT, syscall.ENOTDIR, syscall.EISDIR,
 	} {
 		if errors.Is(err, mine) {
 			return exitUsage
 		}
+	}
+	if errors.Is(err, errVerdict) {
+		return exitReject
 	}
 	if code, ok := ledgerExit(err); ok {
 		return code
@@ -185,10 +193,13 @@ Exit codes: 0 approve, 1 reject, 2 usage or unusable input, 3 escalate,
 		sandboxCommand(a), inspectCommand(a), doctorCommand(a),
 		signCommand(a), signModelCommand(a), verifyModelCommand(a))
 	root.AddCommand(verifyCommand(a))
+	root.AddCommand(policyCommand(a), decideCommand(a))
 	root.AddCommand(sbomCommand(a))
 	root.AddCommand(provenanceCommand(a))
 	root.AddCommand(ledgerCommand(a))
+	root.AddCommand(attestCommand(a))
 	root.AddCommand(pushCommand(a), pullCommand(a))
+	root.AddCommand(ingestCommand(a), storeCommand(a))
 	argumentsAreUsage(root)
 	return root
 }
