@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/supply/ledger/entry"
 	"github.com/weighbridge/weighbridge/supply/ledger/proof"
@@ -78,30 +80,45 @@ func (f folder) Intake(ctx context.Context, names []string) (Intake, bool, error
 	if c.Origin != f.origin {
 		return unproven("checkpoint", fmt.Errorf("it is of the ledger %q, wanted %q", c.Origin, f.origin)), true, nil
 	}
+	// Every entry is held against the tiles, and these against the checkpoint:
+	// whoever could rewrite one unseen could hide a refusal.
 	in, found := Intake{Documents: map[string]time.Time{}}, false
+	hashes := f.dir.Hashes(c.Tree)
+	var leaves []int64
+	var raws [][]byte
 	for index, item := range f.dir.Bundles(0, c.N) {
 		if err := ctx.Err(); err != nil {
 			return Intake{}, false, err
 		}
 		if item.Err != nil {
-			return unproven(fmt.Sprintf("entry %d", index), item.Err), true, nil
+			return damaged(fmt.Sprintf("entry %d", index), item.Err)
 		}
-		if !mentions(item.Raw, names) {
+		leaves, raws = append(leaves, tlog.StoredHashIndex(0, index)), append(raws, item.Raw)
+		if len(raws) < tiles.Width && index+1 < c.N {
 			continue
 		}
-		e, err := entry.Parse(item.Raw)
-		if err != nil || !admission(e, names) {
-			continue
-		}
-		receipt, err := f.dir.Prove(c, index)
+		have, err := hashes.ReadHashes(leaves)
 		if err != nil {
-			return unproven(fmt.Sprintf("entry %d", index), err), true, nil
+			return damaged("tiles", err)
 		}
-		if _, err := receipt.Verify(item.Raw, f.policy); err != nil {
-			return unproven(fmt.Sprintf("entry %d", index), err), true, nil
+		for i, raw := range raws {
+			at := index - int64(len(raws)-1-i)
+			if tlog.RecordHash(raw) != have[i] {
+				return unproven(fmt.Sprintf("entry %d", at), errors.New("it is not what the ledger's checkpoint covers; see `weighbridge ledger audit`")), true, nil
+			}
+			if !mentions(raw, names) {
+				continue
+			}
+			e, err := entry.Parse(raw)
+			if err != nil {
+				return unproven(fmt.Sprintf("entry %d", at), err), true, nil
+			}
+			if admission(e, names) {
+				found = true
+				in.take(e, at, raw)
+			}
 		}
-		found = true
-		in.take(e, index, item.Raw)
+		leaves, raws = leaves[:0], raws[:0]
 	}
 	return in, found, nil
 }
@@ -132,6 +149,14 @@ func (s single) Intake(_ context.Context, names []string) (Intake, bool, error) 
 
 func unproven(subject string, err error) Intake {
 	return Intake{Problems: []record.Problem{{Rule: RuleUnproven, Subject: subject, Detail: err.Error()}}}
+}
+
+// damaged tells a ledger that is broken from a disk that is.
+func damaged(subject string, err error) (Intake, bool, error) {
+	if errors.Is(err, tiles.ErrDamaged) {
+		return unproven(subject, err), true, nil
+	}
+	return Intake{}, false, fmt.Errorf("reading the ledger: %s: %w", subject, err)
 }
 
 // mentions spares parsing what cannot be about the model.
