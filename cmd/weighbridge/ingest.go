@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -260,6 +261,9 @@ func (f ingestFlags) toGGUF(ctx context.Context, a *app, c intake.Config, e *sto
 	return intake.Ingest(ctx, c)
 }
 
+// nameForm is what names in a ledger may look like.
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$`)
+
 // ledgerWriter records intakes in a ledger.
 type ledgerWriter struct {
 	*ledger.Ledger
@@ -282,7 +286,10 @@ func (f ingestFlags) openLedger(ctx context.Context, c supply.Config) (*ledgerWr
 // Intake implements intake.Ledger.
 func (w *ledgerWriter) Intake(ctx context.Context, ev intake.Event) (*store.Proof, error) {
 	e := entry.New(entry.Ingest, w.now, w.actor)
-	e.Environment, e.Name, e.Decision = w.environment, w.name, "refuse"
+	e.Environment, e.Decision = w.environment, "refuse"
+	if nameForm.MatchString(w.name) { // it may be a path's last part
+		e.Name = w.name
+	}
 	if ev.Admitted {
 		e.Decision = "admit"
 	}
