@@ -58,7 +58,7 @@ func (s *source) json() (File, error) {
 	}
 	// Only what could hold one of the names, in plain or escaped letters, is
 	// walked: tokenizers are large and hold none.
-	if !suspicious.Match(src) {
+	if !suspicious(src) {
 		return s.is("json", "JSON"), nil
 	}
 	if code := customCode(src); len(code) > 0 {
@@ -69,7 +69,25 @@ func (s *source) json() (File, error) {
 	return s.is("json", "JSON"), nil
 }
 
-var suspicious = regexp.MustCompile(`(?i)auto_map|trust_remote_code|custom_pipeline|\\u00[2-7]`)
+// suspicious reports whether a watched name may be in the text; letters of it
+// may be written as escapes of ASCII.
+func suspicious(src []byte) bool {
+	for name := range watched {
+		if bytes.Contains(src, []byte(name)) {
+			return true
+		}
+	}
+	for rest := src; ; {
+		i := bytes.Index(rest, []byte(`\u00`))
+		if i < 0 || i+4 >= len(rest) {
+			return false
+		}
+		if c := rest[i+4]; c >= '2' && c <= '7' {
+			return true
+		}
+		rest = rest[i+4:]
+	}
+}
 
 // customCode lists what a configuration names as code: auto_map of transformers
 // and diffusers, wherever it stands.

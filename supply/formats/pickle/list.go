@@ -403,19 +403,23 @@ type cursor struct {
 	from int64
 }
 
-const window = 64 << 10
+// Reading begins small: most files are no pickles, which shows in a few bytes.
+const (
+	window      = 64 << 10
+	firstWindow = 512
+)
 
 // fill makes at least one byte at c.at available.
 func (c *cursor) fill() error {
 	if c.at >= c.from && c.at < c.from+int64(len(c.buf)) {
 		return nil
 	}
-	n := min(window, c.size-c.at)
+	n := min(max(firstWindow, min(8*int64(cap(c.buf)), window)), c.size-c.at)
 	if n <= 0 {
 		return io.EOF
 	}
-	if int64(cap(c.buf)) < window {
-		c.buf = make([]byte, window)
+	if int64(cap(c.buf)) < n {
+		c.buf = make([]byte, n)
 	}
 	c.buf = c.buf[:n]
 	got, err := c.r.ReadAt(c.buf, c.at)
