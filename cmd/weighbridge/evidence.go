@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +27,7 @@ import (
 type evidenceOptions struct {
 	from                                   string
 	trust, model, environment, now, ledger string
+	at                                     []string
 	rebuild                                bool
 }
 
@@ -34,6 +38,7 @@ func (o *evidenceOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.environment, "environment", "", "environment that the candidate is for")
 	f.StringVar(&o.now, "now", "", "judge evidence as of this time (RFC 3339) rather than now; the report names it")
 	f.StringVar(&o.ledger, "ledger", "", "ledger folder, or receipt of the intake")
+	f.StringArrayVar(&o.at, "at", nil, "NAME=PATH: where the bytes lie that the provenance calls NAME (repeatable); the baseline is known")
 	f.BoolVar(&o.rebuild, "rebuild", false, "make the candidate again from the baseline by the recipe of its provenance")
 }
 
@@ -41,7 +46,7 @@ func (o *evidenceOptions) flags(f *pflag.FlagSet) {
 func (o *evidenceOptions) config() (*harness.Evidence, error) {
 	if o.from == "" {
 		for name, set := range map[string]bool{"--trust": o.trust != "", "--model": o.model != "", "--environment": o.environment != "",
-			"--now": o.now != "", "--ledger": o.ledger != "", "--rebuild": o.rebuild} {
+			"--now": o.now != "", "--ledger": o.ledger != "", "--at": o.at != nil, "--rebuild": o.rebuild} {
 			if set {
 				return nil, usagef("%s is for evidence: say with --evidence where it lies", name)
 			}
@@ -73,9 +78,29 @@ func (o *evidenceOptions) config() (*harness.Evidence, error) {
 				}
 				c.Lookup = lookupIn(st)
 			}
-			c.Lookup = provenance.First(isBaseline(baseline), c.Lookup)
+			paths, err := o.paths(c.Dir)
+			if err != nil {
+				return nil, nil, err
+			}
+			c.Lookup = provenance.First(provenance.At(paths), isBaseline(baseline), c.Lookup)
 			return o.find(ctx, c, baseline, candidate)
 		}}, nil
+}
+
+// paths are those of --at, whose names are the provenance's.
+func (o *evidenceOptions) paths(dir string) (map[string]string, error) {
+	if o.at == nil {
+		return nil, nil
+	}
+	found, err := provenance.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("--at: %w", err)
+	}
+	doc, err := provenance.Parse(found.Statement.PredicateType, found.Statement.Predicate)
+	if err != nil {
+		return nil, fmt.Errorf("--at: %w", err)
+	}
+	return provenance.ParseAt(o.at, doc)
 }
 
 // place finds out whether a folder, a store or an entry of a store is meant.
@@ -103,20 +128,39 @@ func (o *evidenceOptions) place() (dir string, st *store.Store, key string, err 
 	return path, nil, "", nil
 }
 
-// inStore finds the candidate in a store: by the name that was given, or by the
-// identity of its weights.
+// inStore finds the candidate in a store: by the name that was given, or as the
+// one admitted model that has its files.
 func inStore(ctx context.Context, st *store.Store, key string, candidate *weights.Model) (string, error) {
-	if key == "" {
-		key = string(candidate.Identity())
+	if key != "" {
+		e, ok, err := st.Find(key)
+		switch {
+		case err != nil:
+			return "", usageError{err}
+		case !ok:
+			return "", usagef("the store holds no model %s; name its entry as STORE#NAME, with one of its roots or its identity", key)
+		}
+		return e.Dir(ctx)
 	}
-	e, ok, err := st.Find(key)
-	switch {
-	case err != nil:
-		return "", usageError{err}
-	case !ok:
-		return "", usagef("the store holds no model %s; name its entry as STORE#NAME, with one of its roots or its identity", key)
+	files := candidate.Files()
+	own := files[len(files)-1] // the adapter, where there is one
+	found := map[string]*store.Entry{}
+	for e, err := range st.Entries() {
+		if err != nil {
+			return "", err
+		}
+		if slices.ContainsFunc(e.Files, func(f store.Stored) bool { return f.SHA256 == own.SHA256 }) {
+			found[e.Identity] = e
+		}
 	}
-	return e.Dir(ctx)
+	switch len(found) {
+	case 0:
+		return "", usagef("the store holds no model with the candidate's file sha256:%s: ingest it first", own.SHA256)
+	case 1:
+		for _, e := range found {
+			return e.Dir(ctx)
+		}
+	}
+	return "", usagef("the store holds %d models with the candidate's file sha256:%s: name one as STORE#NAME, by root or identity: %s", len(found), own.SHA256, strings.Join(slices.Sorted(maps.Keys(found)), ", "))
 }
 
 // isBaseline finds bytes that provenance speaks about in the baseline of the
