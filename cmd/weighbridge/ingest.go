@@ -133,12 +133,9 @@ func ingest(ctx context.Context, a *app, arg string, f ingestFlags, fs *pflag.Fl
 	check.Lookup = lookupIn(s)
 	c := intake.Config{Store: s, Source: src, Require: required, Limits: store.Limits{Total: f.most}, Check: folderCheck(check)}
 	if f.ledger != "" {
-		l, err := f.openLedger(ctx, check)
-		if err != nil {
+		if c.Ledger, err = f.ledgerFor(check); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, l.Close()) }()
-		c.Ledger = l
 	}
 	var out ingested
 	if out.Outcome, err = intake.Ingest(ctx, c); err != nil {
@@ -264,27 +261,55 @@ func (f ingestFlags) toGGUF(ctx context.Context, a *app, c intake.Config, e *sto
 // nameForm is what names in a ledger may look like.
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$`)
 
-// ledgerWriter records intakes in a ledger.
+// ledgerWriter records intakes in a ledger. A ledger has one writer at a time and
+// an intake can take hours, so it is opened for the moment of writing only.
 type ledgerWriter struct {
-	*ledger.Ledger
-	actor, environment, name string
-	now                      time.Time
+	dir, actor, environment, name string
+	flags                         writerFlags
+	now                           time.Time
 }
 
-func (f ingestFlags) openLedger(ctx context.Context, c supply.Config) (*ledgerWriter, error) {
+// ledgerFor finds out before the intake begins whether the ledger could be
+// written to.
+func (f ingestFlags) ledgerFor(c supply.Config) (*ledgerWriter, error) {
 	if f.actor == "" {
 		return nil, usagef("--actor is missing: who puts the intake into the ledger")
 	}
-	w := writerFlags{key: f.ledgerKey, timeout: 10 * time.Second}
-	l, err := w.open(ctx, f.ledger)
+	w := &ledgerWriter{f.ledger, f.actor, f.environment, f.model, writerFlags{key: f.ledgerKey, timeout: 10 * time.Second}, c.Now}
+	if w.flags.key == "" {
+		w.flags.key = filepath.Clean(f.ledger) + ".key"
+	}
+	private, err := ledger.ReadKeyFile(w.flags.key)
 	if err != nil {
 		return nil, err
 	}
-	return &ledgerWriter{l, f.actor, f.environment, f.model, c.Now}, nil
+	verifier, err := ledger.VerifierKey(f.ledger)
+	if err != nil {
+		return nil, err
+	}
+	_, err = ledger.ParseKey(private, verifier)
+	return w, err
+}
+
+// open waits for other writers, which hold the ledger for seconds.
+func (w *ledgerWriter) open(ctx context.Context) (*ledger.Ledger, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		l, err := w.flags.open(context.WithoutCancel(ctx), w.dir)
+		if !errors.Is(err, ledger.ErrLocked) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // Intake implements intake.Ledger.
-func (w *ledgerWriter) Intake(ctx context.Context, ev intake.Event) (*store.Proof, error) {
+func (w *ledgerWriter) Intake(ctx context.Context, ev intake.Event) (_ *store.Proof, err error) {
 	e := entry.New(entry.Ingest, w.now, w.actor)
 	e.Environment, e.Decision = w.environment, "refuse"
 	if nameForm.MatchString(w.name) { // it may be a path's last part
@@ -307,7 +332,12 @@ func (w *ledgerWriter) Intake(ctx context.Context, ev intake.Event) (*store.Proo
 	if err != nil {
 		return nil, err
 	}
-	r, err := w.Append(ctx, e)
+	l, err := w.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	r, err := l.Append(ctx, e)
 	if err != nil {
 		return nil, err
 	}

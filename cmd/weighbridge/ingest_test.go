@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/weighbridge/weighbridge/internal/testreq"
@@ -208,5 +209,29 @@ func TestIngestConverts(t *testing.T) {
 	defer m.Close()
 	if string(m.Identity()) != made.Model.Identity {
 		t.Errorf("identity %s", m.Identity())
+	}
+}
+
+// Intakes at the same time, into one store and one ledger, all succeed.
+func TestIngestTogether(t *testing.T) {
+	ledger, _ := ledgerIn(t)
+	s := filepath.Join(t.TempDir(), "store")
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			got := weighbridge(t, "ingest", models+"base.gguf", "--store", s, "--ledger", ledger, "--actor", "ci@example.com")
+			if got.code != 0 {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+	wg.Wait()
+	var entries []struct{ Version int }
+	list := weighbridge(t, "store", "list", "--store", s, "--json")
+	if err := json.Unmarshal([]byte(list.stdout), &entries); err != nil || len(entries) != 1 || entries[0].Version != 1 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if audit := weighbridge(t, "ledger", "audit", ledger); audit.code != 0 || !strings.Contains(audit.stdout, "4") {
+		t.Errorf("audit: %+v", audit)
 	}
 }
