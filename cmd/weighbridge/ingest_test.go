@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -233,5 +234,32 @@ func TestIngestTogether(t *testing.T) {
 	}
 	if audit := weighbridge(t, "ledger", "audit", ledger); audit.code != 0 || !strings.Contains(audit.stdout, "4") {
 		t.Errorf("audit: %+v", audit)
+	}
+}
+
+// The same model is one model of the store, wherever it comes from.
+func TestIngestFromEverywhere(t *testing.T) {
+	dir, trust := signedModel(t, "base.gguf")
+	layout := filepath.Join(t.TempDir(), "layout")
+	if got := weighbridge(t, "push", dir, "oci:"+layout+":v1"); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	hub := filepath.Join(t.TempDir(), "models--org--assistant")
+	snapshot := filepath.Join(hub, "snapshots", strings.Repeat("a", 40))
+	if err := errors.Join(os.MkdirAll(filepath.Join(hub, "blobs"), 0o755), os.CopyFS(snapshot, os.DirFS(dir))); err != nil {
+		t.Fatal(err)
+	}
+	s := filepath.Join(t.TempDir(), "store")
+	identities := map[string]bool{}
+	for _, src := range []string{dir, "oci:" + layout + ":v1", "hf:" + hub} {
+		o := ingestJSON(t, 0, src, "--store", s, "--trust", trust, "--model", "assistant", "--environment", "prod", "--require", "signature,sbom")
+		var e struct{ Identity string }
+		if err := json.Unmarshal(o.Model, &e); err != nil {
+			t.Fatal(err)
+		}
+		identities[e.Identity] = true
+	}
+	if len(identities) != 1 {
+		t.Errorf("three sources give %v", identities)
 	}
 }
