@@ -192,9 +192,8 @@ var constantPatterns = cel.CustomDecoratorV2(func(i interpreter.InterpretableV2)
 	if !ok || call.OverloadID() != overloads.MatchesString || len(call.Args()) != 2 {
 		return i, nil
 	}
-	text, isV2 := call.Args()[0].(interpreter.InterpretableV2)
-	pattern, isConst := call.Args()[1].(interpreter.InterpretableConst)
-	if !isV2 || !isConst {
+	pattern, ok := call.Args()[1].(interpreter.InterpretableConst)
+	if !ok {
 		return i, nil
 	}
 	s, _ := pattern.Value().Value().(string)
@@ -202,7 +201,7 @@ var constantPatterns = cel.CustomDecoratorV2(func(i interpreter.InterpretableV2)
 	if err != nil {
 		return nil, err
 	}
-	return &match{i, text, re}, nil
+	return &match{i, call.Args()[0], re}, nil
 })
 
 // match is a call of matches() with a pattern that was compiled before.
