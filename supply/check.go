@@ -259,8 +259,10 @@ func (k *checker) checksums(ctx context.Context) error {
 		return nil
 	}
 	e.State, e.Detail = record.Valid, fmt.Sprintf("%d files, %d bytes, as they were signed", n, bytes)
-	if sig.Root != "" && !slices.Contains(e.Roots, sig.Root) {
-		e.Roots = append(e.Roots, sig.Root) // by shards, or by another hash
+	// By shards, or by another hash. The root of a part is no name of the whole:
+	// what was said of the part would then be taken for said of what hides there.
+	if sig.Root != "" && !slices.Contains(e.Roots, sig.Root) && len(sig.Hidden(manifest.SignatureFile)) == 0 {
+		e.Roots = append(e.Roots, sig.Root)
 	}
 	return nil
 }

@@ -281,6 +281,26 @@ func TestWhichClaimCounts(t *testing.T) {
 	}
 }
 
+// Who hides a file from a signature of his own gets the root of the other files
+// back, and must not get what was once said of them.
+func TestRootOfAPartIsNoName(t *testing.T) {
+	b := newBench(t)
+	whole := b.manifest().Root()
+	b.claim("alice", bundle.PredicateCycloneDX, b.bom(), func(st *bundle.Statement) { delete(st.Subject[0].Digest, bundle.IdentityDigest) })
+	b.put("x/p.pkl", "cposix\nsystem\n(S'id'\ntR.")
+	b.sign("mallory", "x")
+	a, err := Check(t.Context(), b.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := a.Of(record.Checksums); e.State != record.Valid || slices.Contains(e.Roots, whole) || slices.Contains(a.Names(), whole) {
+		t.Errorf("%+v", e)
+	}
+	if e := a.Of(record.BillOfMaterials); e.State != record.Absent {
+		t.Errorf("%+v", e)
+	}
+}
+
 // intakes is a ledger of one intake.
 type intakes struct {
 	in    Intake
