@@ -16,7 +16,7 @@ export WEIGHBRIDGE_SMOLLM2 ?= $(CURDIR)/build/weights/SmolLM2-135M-Instruct.gguf
 
 .PHONY: build deps test lint demo demo-real weights bench clean
 
-build: bin/weighbridge bin/modelserver
+build: bin/weighbridge bin/modelserver bin/converter
 
 .PHONY: bin/weighbridge
 bin/weighbridge: ## the program itself; Go's cache decides what is stale
@@ -33,7 +33,7 @@ lint:
 	go vet ./...
 	go tool staticcheck ./...
 
-test: deps build bin/runsc build/venv weights lint
+test: deps build bin/runsc build/venv peers weights lint
 	go test ./...
 	$(MAKE) engine-test
 
@@ -62,11 +62,15 @@ build/weights/SmolLM2-135M-Instruct.gguf:
 
 .PHONY: notices
 notices: ## after a change of dependencies
-	go run ./internal/notices ./cmd/weighbridge engine:./cmd/modelserver > THIRD_PARTY_NOTICES.md
+	go run ./internal/notices ./cmd/weighbridge ./cmd/converter engine:./cmd/modelserver > THIRD_PARTY_NOTICES.md
 
 bench: build build/venv weights build/weights/q8_0.gguf bin/runsc
 	go run ./bench/host
 	go run ./bench/report
+	go run ./bench/policy
+	go run ./bench/hash -rounds 3
+	go run ./bench/ledger
+	go run ./bench/intake -gib 10
 	go test -run xxx -bench Identify ./weights
 	go test -run xxx -bench Start ./harness/sandbox/sandboxtest
 	$(MAKE) -s engine-bench ENGINE_BENCH_MODEL='$(CURDIR)/build/weights/q8_0.gguf -threads 1'
