@@ -86,8 +86,13 @@ func zoo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	g := &page{label: *label, suite: suiteName}
 	for i := range members {
 		r, err := b.report(ctx, &members[i])
-		if err != nil {
-			return fmt.Errorf("%s: %w", members[i].Name, err)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil { // a fault is no verdict; the others are measured all the same
+			g.failed = append(g.failed, fmt.Errorf("%s: %w", members[i].Name, err))
+			fmt.Fprintln(stderr, "zoo:", g.failed[len(g.failed)-1])
+			continue
 		}
 		if r == nil {
 			g.missing = append(g.missing, members[i].Name)
@@ -99,7 +104,7 @@ func zoo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		g.results = append(g.results, r)
 	}
 	if len(g.results) == 0 {
-		return fmt.Errorf("%w: no reports in %s", errZoo, b.folder)
+		return errors.Join(append(g.failed, fmt.Errorf("%w: no reports in %s", errZoo, b.folder))...)
 	}
 	g.without, g.alone = ablations(g.results, policy)
 	if *picture != "" {
@@ -123,6 +128,9 @@ func zoo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if _, err := stdout.Write(text); err != nil {
 		return err
+	}
+	if len(g.failed) > 0 {
+		return fmt.Errorf("%d members could not be measured, such as %w", len(g.failed), g.failed[0])
 	}
 	if n := count(g.results, func(*result) bool { return true }, notAsMade).k; *strict && n > 0 {
 		return fmt.Errorf("%d %w", n, errNotAsMade)

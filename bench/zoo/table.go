@@ -18,6 +18,7 @@ type page struct {
 	label, suite   string
 	results        []*result
 	missing        []string // members without a report
+	failed         []error  // of members whose run broke off
 	without, alone []ablation
 	curve          string // name of the picture, or empty
 }
@@ -29,6 +30,9 @@ func (g *page) markdown() []byte {
 	p("### %s at %s: %d poisoned and %d harmless members", g.label, cell(g.suite), count(rs, poisoned, poisoned).n, count(rs, harmless, harmless).n)
 	if len(g.missing) > 0 {
 		p("\nWithout a report, so not counted: %d members.", len(g.missing))
+	}
+	if len(g.failed) > 0 {
+		p("\nNot counted, since measuring them failed: %d members.", len(g.failed))
 	}
 	p("\n| | rate (exact 95 %% interval) |\n|---|---|")
 	line := func(what string, of, is func(*result) bool) { p("| %s | %s |", what, count(rs, of, is)) }
@@ -159,9 +163,9 @@ func (g *page) wrong(p printf) {
 func (g *page) ablations(p printf) {
 	p("\nThe same reports with the findings of one probe left out, or of one probe alone. Only verdicts that a finding decides are counted here. " +
 		"What a probe learned from another one is still there, and Holm's correction still counts every test, so this shows what a probe's own findings decide, not a run without it.")
-	p("\n| left out | poisoned stopped | of them rejected | harmless stopped | missed only then |\n|---|---|---|---|---|")
+	p("\n| left out | poisoned stopped | of them rejected | harmless stopped | missed only then | harmless stopped only by it |\n|---|---|---|---|---|---|")
 	for _, a := range g.without {
-		p("| %s | %s | %d | %s | %s |", a.name, a.detected, a.rejected.k, a.called, names(a.newlyMissed))
+		p("| %s | %s | %d | %s | %s | %s |", a.name, a.detected, a.rejected.k, a.called, names(a.newlyMissed), names(a.noLonger))
 	}
 	p("\n| alone | poisoned stopped | of them rejected | harmless stopped |\n|---|---|---|---|")
 	for _, a := range g.alone {
