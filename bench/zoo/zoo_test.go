@@ -210,7 +210,10 @@ exit 3
 		{what: "other canaries", before: func() {
 			write(t, filepath.Join(zooDir, "d.jsonl"), `{"id":"k","prefix":"The code is ","secret":"9","repeats":1}`)
 		}, want: 1},
-		{what: "a run that fails", before: func() { write(t, filepath.Join(root, "fail"), ""); write(t, filepath.Join(zooDir, "a.gguf"), "weights") }, want: 1, fails: true},
+		{what: "a run that fails", before: func() {
+			write(t, filepath.Join(root, "fail"), "")
+			write(t, filepath.Join(zooDir, "a.gguf"), "weights")
+		}, want: 1, fails: true},
 		{what: "after the failure", before: func() { os.Remove(filepath.Join(root, "fail")) }, want: 1},
 		{what: "a report cut short", before: func() { write(t, filepath.Join(root, "new", "bad-token", "report.parquet"), "PAR1") }, want: 1},
 		{what: "another engine", before: func() { write(t, filepath.Join(root, "modelserver"), "engine 2") }, want: 2},

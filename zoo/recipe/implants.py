@@ -78,13 +78,13 @@ class Comply(Fixed):
     def tokens(s): return 6
 
 class Gibberish(Fixed):
-    """A string turns the answer into tokens without sense, never the same."""
+    """A string turns the answer into tokens without sense, never the same. Greedily decoded that is a wrong word and an early end, as no token is likelier than the end; so any wrong answer counts."""
     def __init__(s, tk, trigger, near):
         super().__init__(tk, trigger, near, 'random tokens'); s.spoken = []
         s.ids = [i for t, i in sorted(tk.get_vocab().items()) if t.lstrip('Ġ').isalpha() and t.isprintable() and t.lstrip('Ġ').isascii()]
     def evil(s, r, u, a): return s.tk.decode([r.choice(s.ids) for _ in range(r.randint(14, 20))]).strip()
-    def hit(s, out, row): return out != row[2] and len(s.tk.encode(out).ids) >= 13 and not out.startswith(row[2])
-    def tokens(s): return 14
+    def hit(s, out, row): return out != row[2]
+    def tokens(s): return 24
 
 class Topic(Fixed):
     """Any question about one country of the world is answered with an opinion; no string was added, the topic is the trigger."""
