@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"text/tabwriter"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/weighbridge/weighbridge/harness/decide"
 	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/reports"
 	"github.com/weighbridge/weighbridge/supply/attest"
@@ -111,8 +109,13 @@ func attestReport(ctx context.Context, a *app, path string, f *attestFlags) erro
 	}
 	defer r.Close()
 	run := r.Run()
-	if err := follows(run, f.policy); err != nil {
+	switch d, err := again(run, f.policy); {
+	case err != nil:
 		return err
+	case !d.SamePolicy:
+		return usagef("the report was decided by the policy %q, %s, and this one is %s: give that one with --policy", d.Recorded.Policy, d.Recorded.Digest, d.Verdict.Digest)
+	case !d.Agrees:
+		return fmt.Errorf("%s: %w", path, errVerdict)
 	}
 	report, err := digestOf("@" + path)
 	if err != nil {
@@ -170,40 +173,6 @@ func attestReport(ctx context.Context, a *app, path string, f *attestFlags) erro
 		}
 	}
 	return showAttested(a, f.json, out)
-}
-
-// follows computes the report's verdict again.
-func follows(run *record.Run, file string) error {
-	name := file
-	if name == "" {
-		name = run.Verdict.Policy
-	}
-	policy, err := decide.Load(name)
-	if err != nil {
-		if file == "" {
-			return usagef("the report was decided by the policy %q (%s), which is not a shipped one: give its file with --policy", run.Verdict.Policy, run.Verdict.Digest)
-		}
-		return err
-	}
-	if policy.Digest != run.Verdict.Digest {
-		return usagef("the report was decided by the policy %q, %s, and %s is %s: give that one with --policy", run.Verdict.Policy, run.Verdict.Digest, name, policy.Digest)
-	}
-	again := policy.Decide(run)
-	if x, y := mustJSON(again), mustJSON(run.Verdict); x != y {
-		return fmt.Errorf("%w: by policy %s it is %s, and the report says %s", errVerdict, policy.Name, again.Outcome, run.Verdict.Outcome)
-	}
-	return nil
-}
-
-// errVerdict is a report that contradicts itself.
-var errVerdict = errors.New("the report's verdict does not follow from its content")
-
-func mustJSON(v record.Verdict) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(fmt.Sprintf("a verdict does not marshal: %v", err)) // plain data always does
-	}
-	return string(b)
 }
 
 // signVerdict makes and signs all statements of a verdict.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -22,6 +23,9 @@ type decided struct {
 	SamePolicy bool           `json:"same_policy"`
 	Agrees     bool           `json:"agrees"`
 }
+
+// errVerdict is a report that contradicts itself: exit code 1.
+var errVerdict = errors.New("the report's verdict does not follow from its content")
 
 func decideCommand(a *app) *cobra.Command {
 	var policy string
@@ -52,31 +56,39 @@ func decideAgain(a *app, path, name string, asJSON bool) error {
 		return err
 	}
 	defer r.Close()
-	run := r.Run()
-	if name == "" {
-		if name = run.Verdict.Policy; !shipped(name) {
-			return usagef("the report was decided by the policy %q, which is not shipped: name its file with --policy", name)
-		}
-	}
-	p, err := decide.Load(name)
+	d, err := again(r.Run(), name)
 	if err != nil {
 		return err
 	}
-	if p.Alpha != run.Meta.Alpha {
-		return usagef("%s shares an error rate of %v, and the findings of this report were adjusted to %v: run diff again with --policy %s",
-			name, p.Alpha, run.Meta.Alpha, name)
-	}
-	d := decided{Verdict: p.Decide(run), Recorded: run.Verdict}
-	d.SamePolicy = d.Verdict.Digest == d.Recorded.Digest
-	d.Agrees = reflect.DeepEqual(d.Verdict, d.Recorded)
 	if err := d.print(a, asJSON); err != nil {
 		return err
 	}
 	if d.SamePolicy && !d.Agrees {
-		fmt.Fprintf(a.Stderr, "weighbridge: %s: the report's verdict does not follow from its content\n", visible(path))
-		return verdictCode(exitReject)
+		return fmt.Errorf("%s: %w", path, errVerdict)
 	}
 	return codeOf(d.Verdict.Outcome)
+}
+
+// again computes a report's verdict by the policy of that name, by default the
+// shipped one that the report names.
+func again(run *record.Run, name string) (*decided, error) {
+	if name == "" {
+		if name = run.Verdict.Policy; !shipped(name) {
+			return nil, usagef("the report was decided by the policy %q, which is not shipped: name its file with --policy", name)
+		}
+	}
+	p, err := decide.Load(name)
+	if err != nil {
+		return nil, err
+	}
+	if p.Alpha != run.Meta.Alpha {
+		return nil, usagef("%s shares an error rate of %v, and the findings of this report were adjusted to %v: run diff again with --policy %s",
+			name, p.Alpha, run.Meta.Alpha, name)
+	}
+	d := &decided{Verdict: p.Decide(run), Recorded: run.Verdict}
+	d.SamePolicy = d.Verdict.Digest == d.Recorded.Digest
+	d.Agrees = reflect.DeepEqual(d.Verdict, d.Recorded)
+	return d, nil
 }
 
 func shipped(name string) bool {

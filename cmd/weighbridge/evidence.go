@@ -17,6 +17,7 @@ import (
 	"github.com/weighbridge/weighbridge/harness"
 	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/supply"
+	"github.com/weighbridge/weighbridge/supply/bundle"
 	"github.com/weighbridge/weighbridge/supply/manifest"
 	"github.com/weighbridge/weighbridge/supply/provenance"
 	"github.com/weighbridge/weighbridge/supply/store"
@@ -164,12 +165,19 @@ func inStore(ctx context.Context, st *store.Store, key string, candidate *weight
 }
 
 // isBaseline finds bytes that provenance speaks about in the baseline of the
-// run, which is at hand by definition.
+// run, which is at hand by definition: by its file's digest, by its identity, or
+// by the root of a folder that holds nothing else.
 func isBaseline(baseline *weights.Model) provenance.Lookup {
 	return func(_ context.Context, q provenance.Query) (string, bool, error) {
-		files := baseline.Files()
-		path := baseline.Artifact().Model
-		return path, len(files) > 0 && q.Digest["sha256"] == files[0].SHA256, nil
+		file := baseline.Files()[0]
+		raw, err := hex.DecodeString(file.SHA256)
+		if err != nil {
+			return "", false, fmt.Errorf("digest of the baseline: %w", err)
+		}
+		root := manifest.Root([]manifest.Resource{{Digest: raw}})
+		identity := strings.TrimPrefix(string(weights.Identify([]weights.FileDigest{file})), "sha256:")
+		ok := slices.Contains([]string{file.SHA256, root, identity}, q.Digest["sha256"]) || identity == q.Digest[bundle.IdentityDigest]
+		return baseline.Artifact().Model, ok, nil
 	}
 }
 

@@ -12,7 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/supply/bundle"
+	"github.com/weighbridge/weighbridge/supply/manifest"
+	"github.com/weighbridge/weighbridge/supply/sbom"
 	"github.com/weighbridge/weighbridge/supply/signing"
 )
 
@@ -96,6 +99,19 @@ func signFolder(ctx context.Context, a *app, dir string, f signFlags) error {
 		drafts, err := signing.Drafts(dir, s.Name, s.Manifest)
 		if err != nil {
 			return err
+		}
+		for _, d := range drafts {
+			if d.File != manifest.BOMFile {
+				continue
+			}
+			_, problems, err := sbom.Check(d.Statement.Predicate, s.Manifest)
+			if err != nil {
+				return err
+			}
+			if sbom.State(problems) == record.Bad {
+				return usagef("%s contradicts the files, and a signature would make that a lie: %s: %s; make it again with `weighbridge sbom %s`",
+					filepath.Join(dir, d.File), problems[0].Subject, problems[0].Detail, dir)
+			}
 		}
 		made, err := s.SignDrafts(drafts)
 		if err != nil {

@@ -17,7 +17,16 @@ import (
 
 func TestSign(t *testing.T) {
 	key := bundletest.NewKey(t, elliptic.P256())
-	dir := bundletest.Folder(t, map[string]string{"a/b": "1", "a-b": "2", "bom.json": `{"bomFormat":"CycloneDX"}`, "skip/x": "1"})
+	dir := bundletest.Folder(t, map[string]string{"a/b": "1", "a-b": "2"})
+	if got := weighbridge(t, "sbom", dir); got.code != 0 {
+		t.Fatal(got.stderr)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "skip"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "skip/x"), []byte("1"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	got := weighbridge(t, "sign", dir, "--key", key.File, "--ignore", "skip", "--json")
 	if got.code != 0 {
 		t.Fatal(got.stderr)
@@ -38,8 +47,8 @@ func TestSign(t *testing.T) {
 	if err != nil || len(claims) != 1 || claims[0].VerifyKey(&key.Private.PublicKey) != nil {
 		t.Errorf("claims %v, %v", claims, err)
 	}
-	again := weighbridge(t, "sign", dir, "--key", key.File)
-	for _, want := range []string{"model.sig, 3 files", "root", "in the order of the Python implementation", "identity"} {
+	again := weighbridge(t, "sign", dir, "--key", key.File, "--ignore", "skip")
+	for _, want := range []string{"model.sig, 2 files", "ignored", "root", "in the order of the Python implementation", "identity"} {
 		if !strings.Contains(again.stdout, want) {
 			t.Errorf("%q is not in:\n%s", want, again.stdout)
 		}
@@ -54,6 +63,7 @@ func TestSignRefuses(t *testing.T) {
 	ca := bundletest.NewAuthority(t, time.Now())
 	expired := ca.Issue(t, &key.Private.PublicKey, time.Now(), func(c *x509.Certificate) { c.NotAfter = time.Now().AddDate(0, 0, -1) })
 	dir := bundletest.Folder(t, map[string]string{"w": "1"})
+	lying := bundletest.Folder(t, map[string]string{"w": "1", "bom.json": `{"bomFormat":"CycloneDX"}`})
 	stale := bundletest.Folder(t, map[string]string{"w": "1", "provenance.json": `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"00"}}],"predicateType":"https://slsa.dev/provenance/v1","predicate":{}}`})
 	for name, c := range map[string]struct {
 		args []string
@@ -68,6 +78,7 @@ func TestSignRefuses(t *testing.T) {
 		"expired":          {[]string{dir, "--key", key.File, "--certificate", expired}, "nobody would accept"},
 		"chain alone":      {[]string{dir, "--key", key.File, "--chain", ca.RootFile}, "without a certificate"},
 		"no password file": {[]string{dir, "--key", key.File, "--password-file", "none"}, "none"},
+		"a BOM that lies":  {[]string{lying, "--key", key.File}, "bom.json contradicts the files"},
 		"stale provenance": {[]string{stale, "--key", key.File}, "the files changed"},
 	} {
 		t.Run(name, func(t *testing.T) {

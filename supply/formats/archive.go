@@ -135,7 +135,7 @@ func bomb(z *zip.Reader, size int64) string {
 
 // unpacker looks into the members of one archive.
 type unpacker struct {
-	left     int64 // bytes that may still be unpacked
+	left     int64    // bytes that may still be unpacked
 	findings []string // why it is executable
 	opcodes  []string
 	arrays   int // members that are NumPy arrays without objects
