@@ -136,9 +136,7 @@ func (m tied) Score(ctx context.Context, r *runners.ScoreRequest) (*runners.Scor
 	x, err := m.Model.Score(ctx, r)
 	if err == nil {
 		s := &x.Sequences[0]
-		for i := range s.LogProb {
-			s.TopLog[i] = s.LogProb[i]
-		}
+		copy(s.TopLog, s.LogProb)
 		s.TopLog[len(s.TopLog)-1] += m.gap
 	}
 	return x, err
