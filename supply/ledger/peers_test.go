@@ -159,11 +159,27 @@ func TestTesseraFsck(t *testing.T) {
 // flip turns one bit of a file.
 func flip(t testing.TB, path string, at int) {
 	t.Helper()
+	change(t, path, at, func(b byte) byte { return b ^ 1 })
+}
+
+// reletter puts another letter into base64, which stays base64.
+func reletter(t testing.TB, path string, at int) {
+	t.Helper()
+	change(t, path, at, func(b byte) byte {
+		if b == 'A' {
+			return 'B'
+		}
+		return 'A'
+	})
+}
+
+func change(t testing.TB, path string, at int, to func(byte) byte) {
+	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b[at] ^= 1
+	b[at] = to(b[at])
 	if err := os.WriteFile(path, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
