@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -167,6 +168,13 @@ func exitCode(err error) int {
 		return exitUsage
 	}
 	return exitUnmeasured
+}
+
+// printJSON is the output of every --json.
+func printJSON(a *app, v any) error {
+	e := json.NewEncoder(a.Stdout)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 func command(a *app) *cobra.Command {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"text/tabwriter"
@@ -255,9 +254,7 @@ func (f *attestFlags) enter(ctx context.Context, a *app, v *attest.Verdict, m *m
 
 func showAttested(a *app, asJSON bool, out attested) error {
 	if asJSON {
-		e := json.NewEncoder(a.Stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(out)
+		return printJSON(a, out)
 	}
 	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "verdict\t%s\n", out.Verdict)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -98,9 +97,7 @@ func shipped(name string) bool {
 
 func (d *decided) print(a *app, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(a.Stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(d)
+		return printJSON(a, d)
 	}
 	fmt.Fprintf(a.Stdout, "%s  by %s %s\n", d.Verdict.Outcome, visible(d.Verdict.Policy), d.Verdict.Digest)
 	for _, r := range d.Verdict.Reasons {

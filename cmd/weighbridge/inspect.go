@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"text/tabwriter"
 
@@ -22,9 +21,7 @@ func inspectCommand(a *app) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				e := json.NewEncoder(a.Stdout)
-				e.SetIndent("", "  ")
-				return e.Encode(s)
+				return printJSON(a, s)
 			}
 			return printSummary(a, s, tensors)
 		},

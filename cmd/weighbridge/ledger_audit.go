@@ -14,7 +14,6 @@ import (
 
 	"github.com/weighbridge/weighbridge/supply/ledger/audit"
 	"github.com/weighbridge/weighbridge/supply/ledger/entry"
-	"github.com/weighbridge/weighbridge/supply/ledger/tiles"
 )
 
 func ledgerAudit(a *app) *cobra.Command {
@@ -124,16 +123,7 @@ func ledgerShow(a *app) *cobra.Command {
 index it prints the entry's exact bytes, which receipts are verified against.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			p, err := r.trust(a, args[0])
-			if err != nil {
-				return err
-			}
-			d := tiles.Dir(args[0])
-			raw, err := d.Checkpoint()
-			if err != nil {
-				return err
-			}
-			at, err := p.Open(raw)
+			_, d, at, err := r.open(a, args[0])
 			if err != nil {
 				return err
 			}

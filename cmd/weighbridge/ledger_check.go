@@ -23,6 +23,21 @@ func (f *readerFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.policy, "policy", "", "C2SP tlog-policy file: logs, witnesses and quorum to trust")
 }
 
+// open reads a ledger's folder up to its checkpoint, which has to be trusted.
+func (f *readerFlags) open(a *app, dir string) (*proof.Policy, tiles.Dir, *proof.Checkpoint, error) {
+	p, err := f.trust(a, dir)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	d := tiles.Dir(dir)
+	raw, err := d.Checkpoint()
+	if err != nil {
+		return nil, "", nil, err
+	}
+	at, err := p.Open(raw)
+	return p, d, at, err
+}
+
 // trust makes the policy; dir is asked for its own key if nothing was given,
 // and may be empty.
 func (f *readerFlags) trust(a *app, dir string) (*proof.Policy, error) {
@@ -76,16 +91,7 @@ func ledgerProve(a *app) *cobra.Command {
 			if n := len(args) - 1 + count(file != "", since != ""); n != 1 {
 				return usagef("give one of INDEX, --entry and --since")
 			}
-			p, err := r.trust(a, args[0])
-			if err != nil {
-				return err
-			}
-			d := tiles.Dir(args[0])
-			raw, err := d.Checkpoint()
-			if err != nil {
-				return err
-			}
-			at, err := p.Open(raw)
+			p, d, at, err := r.open(a, args[0])
 			if err != nil {
 				return err
 			}

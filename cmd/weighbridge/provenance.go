@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -254,12 +253,6 @@ func provenanceShow(a *app) *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the statement as JSON")
 	return c
-}
-
-func printJSON(a *app, v any) error {
-	e := json.NewEncoder(a.Stdout)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }
 
 func provenanceCheck(a *app) *cobra.Command {

@@ -199,9 +199,7 @@ func showReplay(a *app, asJSON bool, finding *record.Finding, results []replay.R
 		holds = holds && r.Holds()
 	}
 	if asJSON {
-		e := json.NewEncoder(a.Stdout)
-		e.SetIndent("", "  ")
-		if err := e.Encode(map[string]any{"finding": finding.ID, "holds": holds, "exchanges": results}); err != nil {
+		if err := printJSON(a, map[string]any{"finding": finding.ID, "holds": holds, "exchanges": results}); err != nil {
 			return err
 		}
 	} else {

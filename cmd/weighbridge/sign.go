@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -132,9 +131,7 @@ func signFolder(ctx context.Context, a *app, dir string, f signFlags) error {
 		Files: len(s.Manifest.Resources), Bytes: s.Manifest.Bytes(), Key: key, Claims: claims,
 	}
 	if f.asJSON {
-		e := json.NewEncoder(a.Stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
+		return printJSON(a, r)
 	}
 	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -137,9 +136,7 @@ func verify(ctx context.Context, a *app, dir string, f verifyFlags) error {
 	}
 	r.conclude(required)
 	if f.asJSON {
-		e := json.NewEncoder(a.Stdout)
-		e.SetIndent("", "  ")
-		if err := e.Encode(r); err != nil {
+		if err := printJSON(a, r); err != nil {
 			return err
 		}
 	} else if err := r.print(a.Stdout); err != nil {
