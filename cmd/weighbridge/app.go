@@ -197,17 +197,22 @@ Exit codes: 0 approve, 1 reject, 2 usage or unusable input, 3 escalate,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w (see `%s --help`)", err, c.CommandPath())
 	})
-	root.AddCommand(diffCommand(a), reportCommand(a), replayCommand(a), probesCommand(a), suitesCommand(a),
-		sandboxCommand(a), inspectCommand(a), doctorCommand(a),
-		signCommand(a), signModelCommand(a), verifyModelCommand(a))
-	root.AddCommand(verifyCommand(a))
-	root.AddCommand(policyCommand(a), decideCommand(a))
-	root.AddCommand(sbomCommand(a))
-	root.AddCommand(provenanceCommand(a))
-	root.AddCommand(ledgerCommand(a))
-	root.AddCommand(attestCommand(a))
-	root.AddCommand(pushCommand(a), pullCommand(a))
-	root.AddCommand(ingestCommand(a), storeCommand(a))
+	for _, g := range []struct {
+		id, title string
+		verbs     []*cobra.Command
+	}{
+		{"judge", "Judge weights:", []*cobra.Command{diffCommand(a), reportCommand(a), replayCommand(a), decideCommand(a), policyCommand(a), attestCommand(a)}},
+		{"supply", "Know where they come from:", []*cobra.Command{signCommand(a), verifyCommand(a), sbomCommand(a), provenanceCommand(a),
+			ingestCommand(a), storeCommand(a), ledgerCommand(a), pushCommand(a), pullCommand(a)}},
+		{"look", "Look around:", []*cobra.Command{inspectCommand(a), probesCommand(a), suitesCommand(a), sandboxCommand(a), doctorCommand(a)}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, v := range g.verbs {
+			v.GroupID = g.id
+			root.AddCommand(v)
+		}
+	}
+	root.AddCommand(signModelCommand(a), verifyModelCommand(a)) // hidden
 	argumentsAreUsage(root)
 	return root
 }
