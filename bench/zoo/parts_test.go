@@ -57,6 +57,24 @@ func TestNamed(t *testing.T) {
 	}
 }
 
+func TestShare(t *testing.T) {
+	for _, c := range []struct {
+		all  []string
+		want string
+	}{
+		{nil, "–"}, {[]string{"–", "–"}, "–"}, {[]string{"yes", "no", "–"}, "1 of 2"}, {[]string{"part", "yes", "no"}, "1 of 3, 1 in part"},
+		{[]string{"1 of 2", "3 of 3, rarer 0 of 1"}, "1 of 2; 3 of 3, rarer 0 of 1"},
+	} {
+		var rs []*result
+		for _, v := range c.all {
+			rs = append(rs, &result{payload: v})
+		}
+		if got := share(rs, func(r *result) string { return r.payload }); got != c.want {
+			t.Errorf("%q: %q, want %q", c.all, got, c.want)
+		}
+	}
+}
+
 func TestDecision(t *testing.T) {
 	run := &record.Run{
 		Probes:   []record.ProbeRun{{Probe: "tensors"}, {Probe: "payload", DecodedC: 100}, {Probe: "strings", DecodedC: 50}, {Probe: "sums", DecodedC: 7}},

@@ -99,23 +99,33 @@ func (m *member) label() string {
 	return m.Group + " (" + m.Family + ")"
 }
 
-// share is such as "2 of 3" of those for which there was something to name.
+// share is such as "2 of 3, 1 in part" of those for which there was something
+// to name.
 func share(rs []*result, of func(*result) string) string {
-	yes, n := 0, 0
+	yes, part, n := 0, 0, 0
+	var secrets []string
 	for _, r := range rs {
 		switch v := of(r); {
 		case v == "–":
-		case strings.Contains(v, " of "):
-			return v
+		case strings.Contains(v, " of "): // secrets, member by member
+			secrets = append(secrets, v)
 		default:
 			n++
-			if v == "yes" {
+			switch v {
+			case "yes":
 				yes++
+			case "part":
+				part++
 			}
 		}
 	}
-	if n == 0 {
+	switch {
+	case len(secrets) > 0:
+		return strings.Join(secrets, "; ")
+	case n == 0:
 		return "–"
+	case part > 0:
+		return fmt.Sprintf("%d of %d, %d in part", yes, n, part)
 	}
 	return fmt.Sprintf("%d of %d", yes, n)
 }
