@@ -35,6 +35,8 @@ type Config struct {
 	// asks for that. It is called once, before anything is measured.
 	Evidence *Evidence
 	Tool     string // name and version of this program
+	// AskSettled has the models asked even where the weights settle a question.
+	AskSettled bool
 
 	// Engine names what answers, the same for both sides: see measure.Launcher.
 	Engine string
@@ -114,7 +116,7 @@ func Diff(ctx context.Context, c Config) (*Result, error) {
 	defer pair.close()
 
 	p, err := plan.Make(plan.Input{
-		Seed: c.Seed, Suite: c.Suite, Canaries: c.CanaryDigest, Engine: c.Engine,
+		Seed: c.Seed, Suite: c.Suite, Canaries: c.CanaryDigest, Engine: c.Engine, AskSettled: c.AskSettled,
 		Baseline: string(pair.Baseline.Identity()), Candidate: string(pair.Candidate.Identity()),
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/runners"
+	"github.com/weighbridge/weighbridge/weights"
 )
 
 // run is one run in progress.
@@ -34,6 +35,8 @@ type run struct {
 	items  []record.Item
 	leads  []probes.Lead
 	ids    map[string]int // finding IDs in use
+	// surroundings says that a probe compared all that stands around the weights.
+	surroundings bool
 
 	mu      sync.Mutex // guards current, which events of both sides add to
 	current *StepTiming
@@ -126,7 +129,9 @@ func (r *run) step(ctx context.Context, i int) error {
 	pr := record.ProbeRun{Probe: s.ID, Question: about.Question, Required: s.Required, Budget: s.Budget, Status: "ran",
 		Sees: codes(about.Sees), Blind: codes(about.Blind)}
 	out := &probes.Output{}
-	if pr.Reason, err = r.unmet(ctx, about.Needs); err == nil && pr.Reason == "" {
+	if settled := r.settled(s); settled != nil {
+		out.Findings = append(out.Findings, *settled)
+	} else if pr.Reason, err = r.unmet(ctx, about.Needs); err == nil && pr.Reason == "" {
 		out, err = probe.Run(ctx, r.input(s, b, c))
 	}
 	if err != nil {
@@ -139,6 +144,7 @@ func (r *run) step(ctx context.Context, i int) error {
 	if pr.Reason != "" {
 		pr.Status = "not-tested"
 	}
+	r.surroundings = r.surroundings || about.Surroundings && pr.Status == "ran"
 	if err := r.keep(s, out); err != nil {
 		return fault(ctx, "probe %s: %w", s.ID, err)
 	}
@@ -175,6 +181,32 @@ func (r *run) input(s plan.Step, b, c *measure.Meter) *probes.Input {
 		Weights: r.pair.Weights, SameIDs: r.pair.sameIDs, Level: s.Level, Budget: s.Budget, Seed: s.Seed,
 		Params: probes.Params(s.Params), Data: s.Data, Canaries: r.config.Canaries, Leads: slices.Clone(r.leads),
 	}
+}
+
+// settled answers a probe's question without asking the models: a candidate that
+// is the baseline, or the baseline requantised to the bit, can do nothing that
+// the baseline does not, as long as nothing around the weights differs, which a
+// probe of the surroundings has to have found before. Weights that merely lie
+// within rounding do not settle it: which way a value was rounded is a choice,
+// and there are many of them. It is nil where the models have to be asked, and
+// for probes that may ask nothing anyway.
+func (r *run) settled(s plan.Step) *record.Finding {
+	rel := r.pair.Comparison.Relation
+	same := rel.Kind == weights.SameBits || rel.Kind == weights.Requantised && rel.Exact
+	if r.plan.AskSettled || s.Budget == 0 || !same || !r.surroundings {
+		return nil
+	}
+	if slices.ContainsFunc(r.record.Findings, func(f record.Finding) bool { return f.Tier == record.Proven || f.Tier == record.Divergent }) {
+		return nil
+	}
+	f := record.Finding{
+		Rule: "settled", Tier: record.Consistent, Class: record.Relation, Title: "Settled by the weights, without a question: " + rel.Reason,
+		Null: "exact comparison of all tensors",
+	}
+	if rel.Kind == weights.Requantised {
+		f.Detail = "What the coarser format itself costs in ability was not measured; --ask-settled measures it."
+	}
+	return &f
 }
 
 // unmet gives the reason why a probe cannot run, or nothing.

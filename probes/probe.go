@@ -35,6 +35,10 @@ type About struct {
 	Blind    []Family
 	Needs    Needs
 	Params   []Param
+	// Surroundings says that the probe compares all that stands around the
+	// weights: tokenizer, template, settings. Where it finds nothing and the
+	// weights are the baseline's, no other probe has to ask.
+	Surroundings bool
 }
 
 // Needs says what a probe cannot do without. The harness reports a probe whose

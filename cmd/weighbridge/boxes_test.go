@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -52,7 +53,7 @@ func state(t *testing.T) string {
 
 // diffArgs is a diff of two tiny models.
 func diffArgs(t *testing.T, candidate, store, out string) []string {
-	return []string{"diff", "--baseline", models + "base.gguf", "--candidate", models + candidate, "--suite", write(t, "small.yaml", small),
+	return []string{"diff", "--baseline", models + "base.gguf", "--candidate", models + candidate, "--suite", write(t, "small.yaml", small), "--ask-settled",
 		"--containerd", "private", "--state", state(t), "--store", store, "--out", out}
 }
 
@@ -327,5 +328,40 @@ func TestReplay(t *testing.T) {
 	}
 	if r := replay("trigger-vocabulary/trigger"); r.code != exitUsage || !strings.Contains(r.stderr, "--baseline") {
 		t.Errorf("without paths: exit code %d\n%s", r.code, r.stderr)
+	}
+}
+
+// The same weights, and those requantised, settle every question without one;
+// a template that differs does not.
+func TestSettled(t *testing.T) {
+	needBoxes(t)
+	for candidate, want := range map[string]struct {
+		code    int
+		settled bool
+	}{"base.gguf": {exitApprove, true}, "base-q8_0.gguf": {exitApprove, true}, "bad-template.gguf": {exitReject, false}} {
+		out := t.TempDir()
+		args := slices.DeleteFunc(diffArgs(t, candidate, t.TempDir(), out), func(a string) bool { return a == "--ask-settled" })
+		got := weighbridge(t, args...)
+		if got.code != want.code {
+			t.Errorf("%s: exit code %d\n%s%s", candidate, got.code, got.stdout, got.stderr)
+			continue
+		}
+		r, err := reports.Open(filepath.Join(out, "report.parquet"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		asked, settled := 0, 0
+		for _, p := range r.Run().Probes {
+			asked += p.AskedC
+		}
+		for _, f := range r.Run().Findings {
+			if f.Rule == "settled" {
+				settled++
+			}
+		}
+		if want.settled && (asked != 0 || settled != 2) || !want.settled && settled != 0 {
+			t.Errorf("%s: %d tokens asked, %d questions settled", candidate, asked, settled)
+		}
 	}
 }

@@ -40,7 +40,7 @@ type diffOptions struct {
 	seed             uint64
 	out, store       string
 	jobs             int
-	json             bool
+	askSettled, json bool
 	boxes            boxOptions
 	evidence         evidenceOptions
 }
@@ -72,6 +72,7 @@ that the evidence is about. Without it the report says that nobody asked.`,
 	f.StringVar(&o.out, "out", "weighbridge-report", "folder for the report")
 	f.StringVar(&o.store, "store", "", "folder of remembered measurements (default ~/.cache/weighbridge)")
 	f.IntVar(&o.jobs, "jobs", 0, "cores for the two boxes together (default: all)")
+	f.BoolVar(&o.askSettled, "ask-settled", false, "ask the models even where the weights are the baseline's, or its requantised ones, and settle every question")
 	f.BoolVar(&o.json, "json", false, "print the outcome as JSON")
 	o.evidence.flags(f)
 	o.boxes.flags(f)
@@ -132,7 +133,7 @@ func diff(ctx context.Context, a *app, o *diffOptions) error {
 
 // config loads everything that the flags name.
 func (o *diffOptions) config(a *app) (*harness.Config, error) {
-	c := &harness.Config{Seed: o.seed, Tool: "weighbridge " + version}
+	c := &harness.Config{Seed: o.seed, AskSettled: o.askSettled, Tool: "weighbridge " + version}
 	var err error
 	if c.Baseline, c.Candidate, err = o.artifacts(); err != nil {
 		return nil, err

@@ -23,6 +23,8 @@ type Input struct {
 	Engine    string // what answers: engine build, CPU, runtime
 	Canaries  string // digest of the canary file, or empty
 	Suite     *suites.Suite
+	// AskSettled: the models are asked even where their weights settle it.
+	AskSettled bool
 }
 
 // Plan is an ordered list of steps.
@@ -35,6 +37,8 @@ type Plan struct {
 	Canaries  string       `json:"canaries"`
 	Suites    []string     `json:"suites"` // name@digest
 	Steps     []Step       `json:"steps"`
+
+	AskSettled bool `json:"ask_settled,omitempty"`
 }
 
 // Step is one probe with everything it will be given.
@@ -57,7 +61,7 @@ func Make(in Input) (*Plan, error) {
 	}
 	p := &Plan{
 		Seed: in.Seed, Level: in.Suite.Level, Baseline: in.Baseline, Candidate: in.Candidate,
-		Engine: in.Engine, Canaries: in.Canaries,
+		Engine: in.Engine, Canaries: in.Canaries, AskSettled: in.AskSettled,
 	}
 	for _, s := range in.Suite.Sources {
 		p.Suites = append(p.Suites, s.Name+"@"+s.Digest)

@@ -39,8 +39,9 @@ type probe struct{}
 
 func (probe) About() probes.About {
 	return probes.About{
-		ID:       ID,
-		Question: "Are the weights told something else than the baseline's weights?",
+		Surroundings: true,
+		ID:           ID,
+		Question:     "Are the weights told something else than the baseline's weights?",
 		Method: "Compares every metadata key, the vocabulary and the tokenizers of the two files; encodes the whole vocabulary and a corpus of hard texts with both; " +
 			"renders an atlas of conversations (structures, contents, dates, lengths, and every word that the templates mention) with both chat templates and compares what remains when the contents are hidden.",
 		Null:  "None is needed: both sides are deterministic, so any difference is exact.",
