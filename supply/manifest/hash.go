@@ -192,6 +192,7 @@ func read(ctx context.Context, root *os.Root, entries []entry, o Options) (*Mani
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(ps[b].end-ps[b].start, ps[a].end-ps[a].start) })
+	stamps := make([]stamp, len(ps))
 	var next atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
 	for range min(o.Jobs, len(ps)) {
@@ -203,18 +204,41 @@ func read(ctx context.Context, root *os.Root, entries []entry, o Options) (*Mani
 					return nil
 				}
 				p := ps[order[n]]
-				sum, err := r.sum(ctx, root, p)
+				sum, at, err := r.sum(ctx, root, p)
 				if err != nil {
 					return err
 				}
 				m.Resources[order[n]] = Resource{Name: p.name, Digest: sum, Size: p.end - p.start}
+				stamps[order[n]] = at
 			}
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
+	if err := m.settle(ps, stamps); err != nil {
+		return nil, err
+	}
 	return m, nil
+}
+
+// settle keeps what was seen of each file while it was hashed; the shards of one
+// file have to have seen the same.
+func (m *Manifest) settle(ps []part, stamps []stamp) error {
+	first := map[string]stamp{}
+	for i, p := range ps {
+		s, ok := first[p.entry.name]
+		if ok && s != stamps[i] {
+			return changed(p.entry.name, "it changed between the reading of its shards")
+		}
+		first[p.entry.name] = stamps[i]
+	}
+	for i := range m.entries {
+		if s, ok := first[m.entries[i].name]; ok { // an empty file has no shard
+			m.entries[i].stamp = s
+		}
+	}
+	return nil
 }
 
 // ShardName is the name of a shard of a file: bytes start up to, and without, end.
@@ -276,26 +300,35 @@ func newReader(h Hash) *reader {
 	return r
 }
 
-func (r *reader) sum(ctx context.Context, root *os.Root, p part) ([]byte, error) {
-	f, err := openEntry(root, p.entry)
+// sum hashes a part, and gives what was seen of its file before and after, which
+// is the same: where it is not, it reads again, a few times.
+func (r *reader) sum(ctx context.Context, root *os.Root, p part) ([]byte, stamp, error) {
+	f, before, err := openEntry(root, p.entry)
 	if err != nil {
-		return nil, err
+		return nil, stamp{}, err
 	}
 	defer f.Close()
-	r.h.Reset()
-	src := io.NewSectionReader(f, p.start, p.end-p.start)
-	if src.Size() < readAhead {
-		err = r.straight(ctx, src)
-	} else {
-		err = r.ahead(ctx, src)
+	for range 5 {
+		r.h.Reset()
+		src := io.NewSectionReader(f, p.start, p.end-p.start)
+		if src.Size() < readAhead {
+			err = r.straight(ctx, src)
+		} else {
+			err = r.ahead(ctx, src)
+		}
+		if err != nil {
+			return nil, stamp{}, fmt.Errorf("reading %s: %w", p.entry.name, err)
+		}
+		after, err := seen(f, p.entry)
+		if err != nil {
+			return nil, stamp{}, err
+		}
+		if after == before {
+			return r.h.Sum(nil), after, nil
+		}
+		before = after
 	}
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", p.entry.name, err)
-	}
-	if err := unchanged(f, p.entry); err != nil {
-		return nil, err
-	}
-	return r.h.Sum(nil), nil
+	return nil, stamp{}, changed(p.entry.name, "it changed again and again while it was read")
 }
 
 func (r *reader) straight(ctx context.Context, src *io.SectionReader) error {

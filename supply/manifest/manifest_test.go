@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,8 +11,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/blake2b"
@@ -404,4 +407,74 @@ func FuzzCleanIgnore(f *testing.F) {
 			t.Fatalf("%q became %q and then %q, %v", s, clean, again, err)
 		}
 	})
+}
+
+// A store links content that two models share, which moves the change time of
+// a file that somebody hashes or has hashed. The bytes then tell.
+func TestSharedContent(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "w")
+	if err := os.WriteFile(file, bytes.Repeat([]byte("weights"), 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Dir(t.Context(), dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Link(file, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Recheck(t.Context(), dir); err != nil {
+		t.Errorf("a new hard link: %v", err)
+	}
+	if f, err := m.Open(dir, "w"); err != nil {
+		t.Errorf("a new hard link: %v", err)
+	} else {
+		f.Close()
+	}
+	// The same size and modification time with other bytes is another file.
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteAt([]byte("X"), 12345)
+		err = errors.Join(err, f.Close(), os.Chtimes(file, info.ModTime(), info.ModTime()))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Recheck(t.Context(), dir); !errors.Is(err, ErrFolder) {
+		t.Errorf("other bytes under the old time: %v", err)
+	}
+	if f, err := m.Open(dir, "w"); err == nil {
+		f.Close()
+		t.Error("other bytes under the old time are opened")
+	}
+	// Links that come and go while it is hashed.
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(10 * time.Millisecond):
+				os.Remove(link)
+				os.Link(file, link)
+			}
+		}
+	})
+	for range 20 {
+		if _, err := Dir(t.Context(), dir, Options{}); err != nil && !errors.Is(err, ErrFolder) {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+	if _, err := Dir(t.Context(), dir, Options{}); err != nil {
+		t.Error(err)
+	}
 }

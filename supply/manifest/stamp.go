@@ -1,10 +1,12 @@
 package manifest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -29,13 +31,23 @@ func stampOf(info fs.FileInfo) stamp {
 	return s
 }
 
+// same says that two stamps differ in their change time at most. A new hard
+// link or a chmod moves that too, as a store does with content that two models
+// share; so does a write whose modification time was set back, which is why the
+// content then has to be read again.
+func (s stamp) same(o stamp) bool {
+	s.ctime = o.ctime
+	return s == o
+}
+
 func changed(name, what string) error {
 	return &FolderError{Problems: []record.Problem{{Rule: RuleChanged, Subject: name, Detail: what + "; nothing was concluded, try again when nobody writes there"}}}
 }
 
 // Recheck proves that the folder still holds what was hashed: the same names,
-// and files of the same inode, size, modification and change time. It reads no
-// contents. Its error is a [FolderError] with rule folder-changed.
+// and files of the same inode, size, modification and change time. It reads only
+// contents whose change time alone has moved. Its error is a [FolderError] with
+// rule folder-changed.
 //
 // A manifest that was not made by [Dir] or [File] has no stamps; Recheck then
 // fails.
@@ -48,10 +60,12 @@ func (m *Manifest) Recheck(ctx context.Context, dir string) error {
 		if err != nil {
 			return err
 		}
-		if stampOf(info) != m.entries[0].stamp {
-			return changed(dir, "it changed after it was hashed")
+		folder, err := os.OpenRoot(filepath.Dir(dir))
+		if err != nil {
+			return err
 		}
-		return nil
+		defer folder.Close()
+		return m.again(ctx, folder, m.entries[0], stampOf(info))
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -68,11 +82,30 @@ func (m *Manifest) Recheck(ctx context.Context, dir string) error {
 			return fmt.Errorf("%s: %w", dir, changed(m.entries[i].name, "it vanished after it was hashed"))
 		case i >= len(m.entries) || now[i].name < m.entries[i].name:
 			return fmt.Errorf("%s: %w", dir, changed(now[i].name, "it came after the folder was hashed"))
-		case now[i].stamp != m.entries[i].stamp:
-			return fmt.Errorf("%s: %w", dir, changed(now[i].name, "it changed after it was hashed"))
+		}
+		if err := m.again(ctx, root, m.entries[i], now[i].stamp); err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
 		}
 	}
 	return nil
+}
+
+// again proves that a file of the manifest is what it was, from what is now
+// seen of it, or from its bytes where that leaves it open.
+func (m *Manifest) again(ctx context.Context, root *os.Root, e entry, now stamp) error {
+	if now == e.stamp {
+		return nil
+	}
+	what := changed(e.name, "it changed after it was hashed")
+	was, ok := m.Find(e.name)
+	if !ok || m.Method != Files || !now.same(e.stamp) {
+		return what
+	}
+	sum, _, err := newReader(m.Hash).sum(ctx, root, part{entry: e, end: e.stamp.size, name: e.name})
+	if err == nil && !bytes.Equal(sum, was.Digest) {
+		err = what
+	}
+	return err
 }
 
 // Open opens a file of the manifest for reading and proves that it is the one
@@ -87,34 +120,42 @@ func (m *Manifest) Open(dir, name string) (*os.File, error) {
 		return nil, err
 	}
 	defer root.Close()
-	f, err := openEntry(root, m.entries[i])
+	f, now, err := openEntry(root, m.entries[i])
 	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	if err := m.again(context.Background(), root, m.entries[i], now); err != nil {
+		f.Close()
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	return f, nil
 }
 
-// openEntry opens the very file that the walk found. O_NONBLOCK keeps a fifo
-// that took its place from blocking; for regular files it means nothing.
-func openEntry(root *os.Root, e entry) (*os.File, error) {
+// openEntry opens the very file that the walk found, as far as all but its
+// change time tells. O_NONBLOCK keeps a fifo that took its place from blocking;
+// for regular files it means nothing.
+func openEntry(root *os.Root, e entry) (*os.File, stamp, error) {
 	f, err := root.OpenFile(e.name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, stamp{}, err
 	}
-	if err := unchanged(f, e); err != nil {
+	now, err := seen(f, e)
+	if err != nil {
 		f.Close()
-		return nil, err
+		return nil, stamp{}, err
 	}
-	return f, nil
+	return f, now, nil
 }
 
-func unchanged(f *os.File, e entry) error {
+// seen is what is now seen of an open file.
+func seen(f *os.File, e entry) (stamp, error) {
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return stamp{}, err
 	}
-	if stampOf(info) != e.stamp {
-		return changed(e.name, "it changed while it was read")
+	now := stampOf(info)
+	if !now.same(e.stamp) {
+		return now, changed(e.name, "it changed while it was read")
 	}
-	return nil
+	return now, nil
 }
