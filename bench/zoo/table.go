@@ -182,7 +182,7 @@ func (g *page) ablations(p printf) {
 		p("| %s | %s | %d | %s |", a.name, a.detected, a.rejected.k, a.called)
 	}
 	with, without := withoutBaseline(g.results)
-	p("\nWithout the baseline, as far as the record goes: where items hold a score of both sides between 0 and 1 (benchmark, refusal), a candidate is called regressed when its own score misses 1 by more than the margin of that task." +
+	p("\nWithout the baseline, as far as the record goes: where items hold a score of both sides between 0 and 1 (benchmark, refusal), a candidate is called regressed when its own score misses 1 by more than the margin of that task; that is also the fate of one that is weak only where its baseline is." +
 		" The searches keep only differences, and a verdict on a candidate alone cannot be made from them." +
 		"\n\n| tasks judged | poisoned called regressed | harmless called regressed |\n|---|---|---|")
 	p("| against the baseline | %s | %s |", with[1], with[0])
