@@ -31,14 +31,10 @@ func stampOf(info fs.FileInfo) stamp {
 	return s
 }
 
-// same says that two stamps differ in their change time at most. A new hard
-// link or a chmod moves that too, as a store does with content that two models
-// share; so does a write whose modification time was set back, which is why the
-// content then has to be read again.
-func (s stamp) same(o stamp) bool {
-	s.ctime = o.ctime
-	return s == o
-}
+// same says that two stamps are of one file of one size. Its times move with a
+// new hard link, a chmod or a touch, as in a store, whose models share content;
+// and with a write, which is why the content then has to be read again.
+func (s stamp) same(o stamp) bool { return s.dev == o.dev && s.ino == o.ino && s.size == o.size }
 
 func changed(name, what string) error {
 	return &FolderError{Problems: []record.Problem{{Rule: RuleChanged, Subject: name, Detail: what + "; nothing was concluded, try again when nobody writes there"}}}
@@ -46,7 +42,7 @@ func changed(name, what string) error {
 
 // Recheck proves that the folder still holds what was hashed: the same names,
 // and files of the same inode, size, modification and change time. It reads only
-// contents whose change time alone has moved. Its error is a [FolderError] with
+// contents whose times alone have moved. Its error is a [FolderError] with
 // rule folder-changed.
 //
 // A manifest that was not made by [Dir] or [File] has no stamps; Recheck then
@@ -132,7 +128,7 @@ func (m *Manifest) Open(dir, name string) (*os.File, error) {
 }
 
 // openEntry opens the very file that the walk found, as far as all but its
-// change time tells. O_NONBLOCK keeps a fifo that took its place from blocking;
+// times tells. O_NONBLOCK keeps a fifo that took its place from blocking;
 // for regular files it means nothing.
 func openEntry(root *os.Root, e entry) (*os.File, stamp, error) {
 	f, err := root.OpenFile(e.name, os.O_RDONLY|syscall.O_NONBLOCK, 0)

@@ -15,8 +15,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// open opens a regular file of the store and no symlink.
-func (s *Store) open(name string) (*os.File, fs.FileInfo, error) {
+// open opens a regular file of the store and no symlink. Others put new files in
+// the place of old ones at any time, so it looks again where that happened.
+func (s *Store) open(name string) (f *os.File, info fs.FileInfo, err error) {
+	for range 5 {
+		if f, info, err = s.openOnce(name); !errors.Is(err, errExchanged) {
+			return f, info, err
+		}
+	}
+	return nil, nil, err
+}
+
+var errExchanged = errors.New("exchanged while it was opened")
+
+func (s *Store) openOnce(name string) (*os.File, fs.FileInfo, error) {
 	before, err := s.root.Lstat(name)
 	if err != nil {
 		return nil, nil, err
@@ -31,7 +43,7 @@ func (s *Store) open(name string) (*os.File, fs.FileInfo, error) {
 	}
 	after, err := f.Stat()
 	if err == nil && !os.SameFile(before, after) {
-		err = fmt.Errorf("%w: %s was exchanged while it was opened", ErrCorrupt, name)
+		err = fmt.Errorf("%w: %s: %w", ErrCorrupt, name, errExchanged)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
