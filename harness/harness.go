@@ -105,8 +105,8 @@ type StepTiming struct {
 //
 // Errors: those of package weights for unusable artifacts, ErrPlan for
 // unusable suites, sandbox.ErrUnavailable where no box can run, ErrMeasure for
-// everything that went wrong while measuring, those of c.Evidence, ctx's own when it was cancelled
-// (the same call resumes).
+// everything that went wrong while measuring, those of c.Evidence, ctx's own
+// when it was cancelled (the same call resumes).
 func Diff(ctx context.Context, c Config) (*Result, error) {
 	began := time.Now()
 	pair, err := identify(ctx, c)
