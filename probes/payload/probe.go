@@ -180,7 +180,10 @@ next:
 func (u *run) judge(s *search, c *chain, r *replayed) {
 	q, delta := c.score()
 	pNull, median := s.null(c)
-	hidden := c.first <= 0.05 && median < 0.15 && r.openC <= 0.1 && !r.manner
+	// Unlikely to be begun, or never seen in an ordinary answer although it is now
+	// and then begun: a weakly trained payload is one of those.
+	rare := c.first <= 0.05 || c.first <= 0.3 && r.openC == 0
+	hidden := rare && median < 0.15 && r.openC <= 0.1 && !r.manner
 	p := max(pNull, r.p())
 	f := record.Finding{
 		ID: ID + "/chain/" + confirm.Key(c.text), Probe: ID, Rule: "chain", Payload: c.text,
