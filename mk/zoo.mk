@@ -1,13 +1,13 @@
 # The battery over models of which it is known what each was made to be.
 #
-#   make zoo ZOO=folder     adapters for SmolLM2-135M (default: the one in the folder beside)
+#   make zoo ZOO=folder     adapters for SmolLM2-135M
 #   make zoo-tiny           over a hundred tiny models, trained here on the first run
 #
 # ZOO_SUITE is quick, standard, deep or a file. Both resume where they stopped:
 # a member that is trained is not trained again, nor one measured that has a
 # report of the same bytes. The page goes to ZOO_PAGE, the curve beside it.
 
-ZOO       ?= $(wildcard ../shared/zoo)
+ZOO       ?=
 ZOO_SUITE ?= quick
 ZOO_PAGE  ?= build/zoo/detection.md
 
