@@ -134,6 +134,14 @@ func attestReport(ctx context.Context, a *app, path string, f *attestFlags) erro
 		}
 		f.name = filepath.Base(abs)
 	}
+	// Evidence judged for one name and place says nothing about another.
+	for _, x := range []struct{ flag, judged, asked string }{
+		{"--name", run.Meta.Model, f.name}, {"--environment", run.Meta.Environment, f.environment},
+	} {
+		if x.judged != "" && x.judged != x.asked {
+			return usagef("the report's evidence was judged for %q, and %s %s asks for another verdict: run diff again for that", x.judged, x.flag, x.asked)
+		}
+	}
 	subject, err := signing.Subject(f.name, m)
 	if err != nil {
 		return err
