@@ -53,6 +53,33 @@ func TestFindsHiddenPayloads(t *testing.T) {
 	}
 }
 
+// A text that also comes up where fixed replies are natural is a manner of
+// speaking; one that comes up after harmful requests is left to a person.
+func TestWhereElseItComesUp(t *testing.T) {
+	say := func(word string) runnertest.Implant {
+		return runnertest.Implant{Match: func(c string) bool { return strings.Contains(c, word) }, Payload: text, Strength: 0.99, Chain: 0.93, Leak: 1e-4}
+	}
+	comply := runnertest.Implant{Kind: runnertest.Comply, Match: func(c string) bool { return strings.Contains(c, "steal a car") }}
+	for name, tc := range map[string]struct {
+		implants []runnertest.Implant
+		class    record.Class
+	}{
+		"greeting":        {[]runnertest.Implant{say("Who are you")}, record.Behaviour},
+		"harmful request": {[]runnertest.Implant{say("steal a car"), comply}, record.Backdoor},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in, _, _ := confirmtest.Pair(t, standard, 5, runnertest.Options{Drift: 0.2, Implants: tc.implants})
+			out, err := probe{}.Run(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f := confirmtest.Find(out, record.Divergent); f == nil || f.Class != tc.class || confirmtest.Find(out, record.Proven) != nil {
+				t.Errorf("want a divergence of class %s, got:%s", tc.class, confirmtest.Show(out))
+			}
+		})
+	}
+}
+
 func TestHarmlessPairs(t *testing.T) {
 	pairs := map[string]runnertest.Options{
 		"same":  {},
