@@ -166,8 +166,11 @@ func prompt(ctx context.Context, m runners.Model, r *probes.Request) (ids []runn
 		c.Messages, c.AddGenerationPrompt = c.Messages[:len(c.Messages)-1], true
 	}
 	all, _, err := probes.Prompts(ctx, m, info, []runners.Conversation{c})
-	if err != nil || len(all[0]) == 0 || begun == "" {
-		return all[0], begun, err
+	if err != nil {
+		return nil, "", err
+	}
+	if len(all[0]) == 0 || begun == "" {
+		return all[0], begun, nil
 	}
 	x, err := m.Tokenize(ctx, &runners.TokenizeRequest{Texts: []string{begun}})
 	if err != nil {

@@ -164,8 +164,12 @@ func TestTranscriptFaults(t *testing.T) {
 			t.Errorf("request %q: error %v", request, err)
 		}
 	}
-	crashed := runnertest.New(runnertest.Options{CrashAfter: 1})
-	if _, err := replay.Transcript(context.Background(), b, crashed, []record.Exchange{{Request: probes.TextRequest("a")}}); err == nil || !strings.Contains(err.Error(), "candidate") {
-		t.Errorf("a dead candidate gives %v", err)
+	for _, request := range []string{probes.TextRequest("a"), probes.RequestJSON(probes.User("a"))} {
+		for after := 1; after < 3; after++ {
+			crashed := runnertest.New(runnertest.Options{CrashAfter: after})
+			if _, err := replay.Transcript(context.Background(), b, crashed, []record.Exchange{{Request: request}}); err == nil || !strings.Contains(err.Error(), "candidate") {
+				t.Errorf("a candidate that dies after %d requests, %s: %v", after, request, err)
+			}
+		}
 	}
 }
