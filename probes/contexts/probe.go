@@ -137,14 +137,15 @@ func (u *run) ask(ctx context.Context, rs []*reply, length, room int) ([]*reply,
 	for i, r := range rs {
 		cs[i] = r.conversation
 	}
-	b, _, err := probes.Prompts(ctx, u.in.Baseline, u.in.BaselineInfo, cs)
+	var ids [2][][]runners.Token
+	err := probes.EachSide(ctx, u.in, func(ctx context.Context, side int, m runners.Model, info *runners.Info) (err error) {
+		ids[side], _, err = probes.Prompts(ctx, m, info, cs)
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("baseline: %w", err)
+		return nil, err
 	}
-	c, _, err := probes.Prompts(ctx, u.in.Candidate, u.in.CandidateInfo, cs)
-	if err != nil {
-		return nil, fmt.Errorf("candidate: %w", err)
-	}
+	b, c := ids[probes.BaselineSide], ids[probes.CandidateSide]
 	var kept []*reply
 	var idsB, idsC [][]runners.Token
 	for i, r := range rs {
