@@ -1,21 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weighbridge/weighbridge/internal/testreq"
+	"github.com/weighbridge/weighbridge/supply/oci/ocitest"
 )
 
 // ociFolder makes a model folder in the working directory, with a key pair.
@@ -64,7 +61,7 @@ func TestDocsOCI(t *testing.T) {
 		}
 		tools[name] = testreq.File(t, path, "make peers")
 	}
-	host := startRegistry(t, tools["registry"])
+	host := ocitest.Registry(t, tools["registry"])
 	ociFolder(t)
 	block := consoleBlock.FindSubmatch(doc)
 	if block == nil {
@@ -100,41 +97,6 @@ func TestDocsOCI(t *testing.T) {
 	}
 	sameFolders(t, "model", "copy")
 	sameFolders(t, "model", "again")
-}
-
-func startRegistry(t *testing.T, bin string) string {
-	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host := free.Addr().String()
-	free.Close()
-	config := filepath.Join(t.TempDir(), "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage:\n  filesystem: {rootdirectory: %s}\nhttp: {addr: %q}\n", t.TempDir(), host)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command(bin, "serve", config)
-	c.Env = []string{"HOME=" + t.TempDir(), "OTEL_TRACES_EXPORTER=none"}
-	var log bytes.Buffer
-	c.Stdout, c.Stderr = &log, &log
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		c.Process.Kill()
-		c.Wait()
-	})
-	for range 200 {
-		if conn, err := net.Dial("tcp", host); err == nil {
-			conn.Close()
-			return host
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
-	t.Fatal("the registry does not come up")
-	return ""
 }
 
 // push and pull through a layout, with the JSON of both.

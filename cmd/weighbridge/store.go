@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"text/tabwriter"
@@ -36,6 +37,19 @@ first eight or more digits of one of them.`,
 }
 
 type opener func() (*store.Store, error)
+
+// model opens the store and finds one model in it. The caller closes the store.
+func (open opener) model(key string) (*store.Store, *store.Entry, error) {
+	s, err := open()
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := s.Get(key)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return s, e, nil
+}
 
 func storeList(a *app, open opener) *cobra.Command {
 	var asJSON bool
@@ -81,15 +95,11 @@ func storeShow(a *app, open opener) *cobra.Command {
 		Short: "Show what the store knows about a model",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := open()
+			s, e, err := open.model(args[0])
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			e, err := s.Get(args[0])
-			if err != nil {
-				return err
-			}
 			made, err := e.Made()
 			if err != nil {
 				return err
@@ -154,15 +164,11 @@ func storePath(a *app, open opener) *cobra.Command {
 		Short: "Lay a model out as a read-only folder and print its path",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := open()
+			s, e, err := open.model(args[0])
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			e, err := s.Get(args[0])
-			if err != nil {
-				return err
-			}
 			dir, err := e.Dir(c.Context())
 			if err == nil {
 				_, err = fmt.Fprintln(a.Stdout, filepath.Clean(dir))

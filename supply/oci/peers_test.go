@@ -2,8 +2,6 @@ package oci
 
 import (
 	"bytes"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +15,7 @@ import (
 	"github.com/weighbridge/weighbridge/internal/testreq"
 	"github.com/weighbridge/weighbridge/supply/bundle"
 	"github.com/weighbridge/weighbridge/supply/manifest"
+	"github.com/weighbridge/weighbridge/supply/oci/ocitest"
 )
 
 var noTime time.Time
@@ -45,44 +44,11 @@ func call(t *testing.T, dir, tool string, args ...string) string {
 	return stdout.String()
 }
 
-// distribution starts the reference registry on this machine and gives its
-// host. It answers 404 where the referrers API would be.
+// distribution is the reference registry. It answers 404 where the referrers API
+// would be.
 func distribution(t *testing.T) string {
 	t.Helper()
-	bin := peer(t, "registry")
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host := free.Addr().String()
-	free.Close()
-	config := filepath.Join(t.TempDir(), "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage:\n  filesystem: {rootdirectory: %s}\nhttp: {addr: %q}\n", t.TempDir(), host)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command(bin, "serve", config)
-	c.Env = []string{"HOME=" + t.TempDir(), "OTEL_TRACES_EXPORTER=none"}
-	var log bytes.Buffer
-	c.Stdout, c.Stderr = &log, &log
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		c.Process.Kill()
-		c.Wait()
-	})
-	for range 200 {
-		if conn, err := net.Dial("tcp", host); err == nil {
-			conn.Close()
-			return host
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
-	c.Process.Kill()
-	c.Wait()
-	t.Fatalf("the registry does not come up:\n%s", log.String())
-	return ""
+	return ocitest.Registry(t, peer(t, "registry"))
 }
 
 // What is pushed to a real registry comes back byte for byte, twice changes

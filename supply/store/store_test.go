@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weighbridge/weighbridge/internal/testreq"
 	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/supply/manifest"
 )
@@ -202,9 +203,7 @@ func TestMaterialise(t *testing.T) {
 	}
 	// Another file system takes copies, which are hashed as they are made.
 	shm, err := os.MkdirTemp("/dev/shm", "weighbridge-*")
-	if err != nil {
-		t.Skipf("no second file system: %v", err)
-	}
+	testreq.Need(t, err == nil, "a second file system at /dev/shm")
 	t.Cleanup(func() { removeAll(shm) })
 	if err := e.Materialise(t.Context(), filepath.Join(shm, "copy")); err != nil {
 		t.Fatal(err)
