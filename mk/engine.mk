@@ -21,7 +21,8 @@ ENGINE_BENCH_MODEL ?= $(WEIGHBRIDGE_SMOLLM2)
 
 ENGINE_FLAGS  := -O3 -march=$(ENGINE_LEVEL)
 ENGINE_TAGS   := engine,netgo,osusergo
-ENGINE_OLLAMA  = $(shell go list -m -f '{{.Dir}}' github.com/ollama/ollama)
+# Until a module is downloaded it has no folder.
+ENGINE_OLLAMA  = $(shell go mod download github.com/ollama/ollama && go list -m -f '{{.Dir}}' github.com/ollama/ollama)
 # What gcc takes the level for, e.g. "sapphirerapids" for native.
 ENGINE_ARCH    = $(shell $(ENGINE_CC) -march=$(ENGINE_LEVEL) -Q --help=target 2>/dev/null | sed -n 's/^ *-march= *\t*//p' | head -1)
 ENGINE_BUILD   = $(shell $(ENGINE_CC) --version | head -1), $(ENGINE_FLAGS), $(ENGINE_ARCH)
