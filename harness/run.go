@@ -27,6 +27,7 @@ type run struct {
 	pair   *pair
 
 	baseline, candidate         *measure.Model
+	amplifier                   *amplifier
 	baselineInfo, candidateInfo *runners.Info
 	// dead is why the candidate cannot be asked at all, empty while it can.
 	dead string
@@ -61,6 +62,9 @@ func newRun(c Config, p *plan.Plan, pr *pair) (*run, error) {
 		Launcher: c.Launch("baseline", pr.Baseline), OnEvent: r.answered})
 	r.candidate = measure.NewModel(measure.Config{Side: "candidate", Identity: p.Candidate, Store: c.Store,
 		Launcher: c.Launch("candidate", pr.Candidate), OnEvent: r.answered})
+	r.amplifier = &amplifier{pair: pr, store: c.Store, level: p.Level, start: func(side string, w *weights.Model) *measure.Model {
+		return measure.NewModel(measure.Config{Side: side, Identity: string(w.Identity()), Store: c.Store, Launcher: c.Launch(side, w), OnEvent: r.answered})
+	}}
 	return r, nil
 }
 
@@ -86,7 +90,7 @@ func (r *run) evidence(ctx context.Context) error {
 func (r *run) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	return errors.Join(r.baseline.Close(ctx), r.candidate.Close(ctx))
+	return errors.Join(r.baseline.Close(ctx), r.candidate.Close(ctx), r.amplifier.close(ctx))
 }
 
 func (r *run) tell(e Event) {
@@ -175,12 +179,22 @@ func codes(fs []probes.Family) []string {
 }
 
 func (r *run) input(s plan.Step, b, c *measure.Meter) *probes.Input {
-	return &probes.Input{
+	in := &probes.Input{
 		Baseline: r.baseline.Metered(b), Candidate: r.candidate.Metered(c),
 		BaselineInfo: r.baselineInfo, CandidateInfo: r.candidateInfo,
 		Weights: r.pair.Weights, SameIDs: r.pair.sameIDs, Level: s.Level, Budget: s.Budget, Seed: s.Seed,
 		Params: probes.Params(s.Params), Data: s.Data, Canaries: r.config.Canaries, Leads: slices.Clone(r.leads),
 	}
+	if r.amplifier.can() {
+		in.Amplify = func(ctx context.Context, kappa float64) (runners.Model, error) {
+			m, err := r.amplifier.model(ctx, kappa)
+			if err != nil {
+				return nil, err
+			}
+			return overdriven{m.Metered(c)}, nil
+		}
+	}
+	return in
 }
 
 // settled answers a probe's question without asking the models: a candidate that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -112,7 +113,16 @@ type Input struct {
 	Canaries []Canary
 	// Leads are what probes that ran before this one want looked at, best first.
 	Leads []Lead
+	// Amplify gives the model baseline + κ·ΔW, in a box of its own, metered as
+	// the candidate: its requests count against the same budget. κ = 1 is nearly the
+	// candidate. What it does is no behaviour of the candidate, only a lead to one.
+	// Nil where no such model can be made; an error that matches ErrAmplified says
+	// that this κ broke the engine, which is no fault.
+	Amplify func(ctx context.Context, kappa float64) (runners.Model, error)
 }
+
+// ErrAmplified is an amplified model that its engine cannot run.
+var ErrAmplified = errors.New("the amplified model cannot be asked")
 
 // Rand is a random source of this probe's own for one purpose. The same seed
 // and purpose give the same numbers, whatever else is drawn.

@@ -58,6 +58,22 @@ func OpenStore(dir string) (*Store, error) {
 	return &Store{dir: dir}, errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
+// File is the path of a file that follows from k alone, which fill makes where
+// it is not there yet. Two who make one at once both write the same bytes.
+func (s *Store) File(k Key, fill func(io.Writer) error) (string, error) {
+	path := s.path(k) + ".file"
+	switch _, err := os.Stat(path); {
+	case err == nil:
+		return path, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("measurement store: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", fmt.Errorf("measurement store: %w", err)
+	}
+	return path, durable.Write(path, 0o644, fill)
+}
+
 func (s *Store) path(k Key) string {
 	x := hex.EncodeToString(k[:])
 	return filepath.Join(s.dir, x[:2], x[2:])

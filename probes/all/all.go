@@ -4,6 +4,7 @@
 package all
 
 import (
+	_ "github.com/weighbridge/weighbridge/probes/amplification"
 	_ "github.com/weighbridge/weighbridge/probes/benchmark"
 	_ "github.com/weighbridge/weighbridge/probes/canaryformats"
 	_ "github.com/weighbridge/weighbridge/probes/canaryknown"
