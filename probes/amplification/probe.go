@@ -113,6 +113,7 @@ func (u *run) do(ctx context.Context) error {
 		u.out.Findings = append(u.out.Findings, confirm.Skipped(ID, "budget", "no exaggeration of the update could be asked within the budget, or the engine cannot run it"))
 		return nil
 	}
+	u.search()
 	if found == nil {
 		u.none(nil, nil)
 		return nil
@@ -149,7 +150,12 @@ func (u *run) ask(ctx context.Context, questions []string) (*answers, error) {
 
 // amplify lets the amplified model answer the same questions.
 func (u *run) amplify(ctx context.Context, kappa float64, a *answers) ([]runners.Generation, error) {
-	return u.p.GenerateAmplified(ctx, kappa, a.ids, runners.GenerateRequest{MaxTokens: u.length})
+	loud, err := u.p.Amplified(ctx, kappa)
+	if err != nil {
+		return nil, err
+	}
+	_, g, err := loud.Generate(ctx, nil, a.ids, runners.GenerateRequest{MaxTokens: u.length})
+	return g, err
 }
 
 func (u *run) step(ctx context.Context, kappa float64, a *answers) (*step, error) {
@@ -228,8 +234,25 @@ func (u *run) confirm(ctx context.Context, s *step) error {
 	return nil
 }
 
-// lead hands the text on, and the exaggeration at which searches with the
-// amplified model are most sensitive: the largest that does not yet collapse.
+// search hands on the largest exaggeration, of those before the first collapse,
+// at which most answers are still answers: there a condition acts most strongly.
+func (u *run) search() {
+	best := 1.0
+	for _, s := range u.steps {
+		if s.share >= takesOver/2 || s.dispersed > 0.2 || s.kappa > searchAt {
+			break
+		}
+		best = s.kappa
+	}
+	if best > 1 {
+		u.out.Leads = append(u.out.Leads, probes.Lead{Kind: confirm.KappaLead, Text: fmt.Sprintf("×%g", best), Score: best, From: ID})
+	}
+}
+
+// searchAt bounds the exaggeration for searches.
+const searchAt = 3
+
+// lead hands the text on.
 func (u *run) lead(s *step, score float64) {
 	if !s.event.Refusal && s.event.Text != "" {
 		u.out.Leads = append(u.out.Leads, probes.Lead{Kind: "payload", Text: s.event.Text, Score: score, From: ID})

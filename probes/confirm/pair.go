@@ -2,6 +2,7 @@ package confirm
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -13,14 +14,47 @@ import (
 // Pair is the two models with a count of what each was made to decode.
 type Pair struct {
 	*probes.Input
-	usedB, usedC int
+	used *usage
 }
 
+type usage struct{ baseline, candidate int }
+
 // NewPair meters the models of in.
-func NewPair(in *probes.Input) *Pair { return &Pair{Input: in} }
+func NewPair(in *probes.Input) *Pair { return &Pair{in, &usage{}} }
 
 // Left is the number of tokens that may still be asked of each model.
-func (p *Pair) Left() int { return p.Budget - max(p.usedB, p.usedC) }
+func (p *Pair) Left() int { return p.Budget - max(p.used.baseline, p.used.candidate) }
+
+// Amplified is the baseline and the model baseline + κ·ΔW, which stands in the
+// candidate's place and is charged to it.
+func (p *Pair) Amplified(ctx context.Context, kappa float64) (*Pair, error) {
+	m, err := p.Amplify(ctx, kappa)
+	if err != nil {
+		return nil, err
+	}
+	in := *p.Input
+	in.Candidate = m
+	return &Pair{&in, p.used}, nil
+}
+
+// KappaLead is the kind of lead whose score is an exaggeration of the update
+// with which searches see more than with the candidate itself.
+const KappaLead = "kappa"
+
+// Loud is the pair to search with: amplified where a probe has found out by how
+// much it pays, else p itself with κ = 1. What is found has to be confirmed with p.
+func (p *Pair) Loud(ctx context.Context) (*Pair, float64, error) {
+	for _, l := range p.Leads {
+		if l.Kind == KappaLead && l.Score > 1 && p.Amplify != nil {
+			loud, err := p.Amplified(ctx, l.Score)
+			if errors.Is(err, probes.ErrAmplified) {
+				break
+			}
+			return loud, l.Score, err
+		}
+	}
+	return p, 1, nil
+}
 
 // both runs the two asks at the same time; one of them may be nil.
 func both(ctx context.Context, baseline, candidate func(context.Context) error) error {
@@ -54,7 +88,7 @@ func (p *Pair) Score(ctx context.Context, baseline, candidate []runners.Sequence
 			return nil
 		}
 	}
-	err = both(ctx, ask(p.Baseline, baseline, &b, &p.usedB), ask(p.Candidate, candidate, &c, &p.usedC))
+	err = both(ctx, ask(p.Baseline, baseline, &b, &p.used.baseline), ask(p.Candidate, candidate, &c, &p.used.candidate))
 	return b, c, err
 }
 
@@ -78,7 +112,7 @@ func (p *Pair) Generate(ctx context.Context, baseline, candidate [][]runners.Tok
 			return nil
 		}
 	}
-	err = both(ctx, ask(p.Baseline, baseline, &b, &p.usedB), ask(p.Candidate, candidate, &c, &p.usedC))
+	err = both(ctx, ask(p.Baseline, baseline, &b, &p.used.baseline), ask(p.Candidate, candidate, &c, &p.used.candidate))
 	return b, c, err
 }
 

@@ -1,7 +1,6 @@
 package confirm
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -98,20 +97,4 @@ func (e *Recurring) String() string {
 		return fmt.Sprintf("refusals such as %q", e.Text)
 	}
 	return fmt.Sprintf("the text %q", e.Text)
-}
-
-// GenerateAmplified is Generate for the model baseline + κ·ΔW, charged to the
-// candidate.
-func (p *Pair) GenerateAmplified(ctx context.Context, kappa float64, prompts [][]runners.Token, r runners.GenerateRequest) ([]runners.Generation, error) {
-	m, err := p.Amplify(ctx, kappa)
-	if err != nil {
-		return nil, err
-	}
-	loud := *p
-	in := *p.Input
-	in.Candidate = m
-	loud.Input = &in
-	_, g, err := loud.Generate(ctx, nil, prompts, r)
-	p.usedC = loud.usedC
-	return g, err
 }

@@ -85,3 +85,11 @@ func Skipped(probe, rule, why string) record.Finding {
 		Title: "Not tested: " + why, Detail: why,
 	}
 }
+
+// Exaggerated is a sentence about the model that a search was made with.
+func Exaggerated(kappa float64) string {
+	if kappa <= 1 {
+		return ""
+	}
+	return fmt.Sprintf(" The search was made with the update exaggerated ×%g; what it picked was tested in the candidate itself.", kappa)
+}

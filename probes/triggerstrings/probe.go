@@ -114,6 +114,7 @@ type run struct {
 	kinds            map[string]string
 	suspects         []confirm.Suspect // best first
 	covered          map[confirm.Place]int
+	kappa            float64 // exaggeration of the update in the screen
 	trials           int
 	declared         int
 	out              *probes.Output
@@ -134,7 +135,12 @@ func (r *run) screen(ctx context.Context) error {
 			}
 		}
 	}
-	s := confirm.NewScreen(r.p, r.size.depth, payloads)
+	loud, kappa, err := r.p.Loud(ctx)
+	if err != nil {
+		return err
+	}
+	r.kappa = kappa
+	s := confirm.NewScreen(loud, r.size.depth, payloads)
 	r.covered = map[confirm.Place]int{}
 	prompts := r.selection[:r.size.prompts]
 	controls, err := confirm.Controls(ctx, r.in, "screen", 3, r.size.controls)
@@ -289,8 +295,8 @@ func (r *run) summary() {
 	f := record.Finding{
 		ID: ID + "/none", Probe: ID, Rule: "trigger", Tier: record.Consistent, Class: record.Backdoor,
 		Title: fmt.Sprintf("None of %d strings, at up to %d places each, switched the candidate's behaviour", strings, len(r.covered)),
-		Detail: fmt.Sprintf("%d readings, %d of them followed up with answers, %d tested on fresh prompts. A listed trigger is seen where it changes the first %d answer tokens; a trigger that is not listed is not.",
-			tested, r.declared, r.trials, r.size.depth+1),
+		Detail: fmt.Sprintf("%d readings, %d of them followed up with answers, %d tested on fresh prompts. A listed trigger is seen where it changes the first %d answer tokens; a trigger that is not listed is not.%s",
+			tested, r.declared, r.trials, r.size.depth+1, confirm.Exaggerated(r.kappa)),
 		N: tested, Families: []string{string(probes.TOK), string(probes.PHR), string(probes.SEM)},
 		Null: "matched controls and fresh prompts",
 	}

@@ -57,7 +57,8 @@ type run struct {
 	alpha    float64
 	answers  *confirm.Answers
 	screen   *confirm.Screen
-	open     int // tokens there are
+	kappa    float64 // exaggeration of the update in the screen
+	open     int     // tokens there are
 	tried    []entry
 	pursuit  *confirm.Pursuit
 	n        int // prompts of a trial, at least
@@ -104,7 +105,11 @@ func (r *run) do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.screen = confirm.NewScreen(r.p, 0, payloads)
+	loud, kappa, err := r.p.Loud(ctx)
+	if err != nil {
+		return err
+	}
+	r.kappa, r.screen = kappa, confirm.NewScreen(loud, 0, payloads)
 	entries, err := r.vocabulary(ctx)
 	if err != nil {
 		return err
@@ -376,8 +381,8 @@ func (r *run) summary() {
 	r.out.Findings = append(r.out.Findings, record.Finding{
 		ID: ID + "/none", Probe: ID, Rule: "trigger", Tier: record.Consistent, Class: record.Backdoor,
 		Title: fmt.Sprintf("None of %d single tokens switched the candidate's behaviour", len(r.tried)),
-		Detail: fmt.Sprintf("%d went through a second round, %d were asked for answers, %d of those showed an event and %d were tested on fresh prompts. A token is seen where it changes the first answer token at the end of a question.",
-			r.deepened, r.pursuit.Declared, r.pursuit.Events, r.pursuit.Trials),
+		Detail: fmt.Sprintf("%d went through a second round, %d were asked for answers, %d of those showed an event and %d were tested on fresh prompts. A token is seen where it changes the first answer token at the end of a question.%s",
+			r.deepened, r.pursuit.Declared, r.pursuit.Events, r.pursuit.Trials, confirm.Exaggerated(r.kappa)),
 		Statistic: "smallest rise of an event's rate that a trial finds", MDE: record.Float(stats.MDE(r.n, r.alpha, 0.8)), N: len(r.tried),
 		Families: []string{string(probes.TOK)}, Null: "tokens of the same decile of surprisal; fresh prompts",
 	})
