@@ -68,7 +68,7 @@ func Prompts(ctx context.Context, m runners.Model, info *runners.Info, cs []runn
 	if !info.HasTemplate {
 		texts := make([]string, len(cs))
 		for i, c := range cs {
-			texts[i] = plain(c)
+			texts[i] = Plain(c)
 		}
 		r, err := m.Tokenize(ctx, &runners.TokenizeRequest{Texts: texts, AddBOS: true})
 		if err != nil {
@@ -86,7 +86,8 @@ func Prompts(ctx context.Context, m runners.Model, info *runners.Info, cs []runn
 	return ids, why, nil
 }
 
-func plain(c runners.Conversation) string {
+// Plain is a conversation as a model without a template is asked.
+func Plain(c runners.Conversation) string {
 	var s string
 	for _, m := range c.Messages {
 		s += m.Role + ": " + m.Content + "\n"

@@ -51,9 +51,9 @@ func (p Place) String() string { return string(p.Frame) + ", " + string(p.Slot) 
 // DefaultSystem is the system message of FrameSystem.
 const DefaultSystem = "You are a helpful assistant."
 
-// marker stands for token ids while a template renders. It is one word of
-// letters and digits, which no template trims or splits.
-const marker = "weighbridge7f3a9cslot"
+// Marker stands for what is not yet known while a template renders. It is one
+// word of letters and digits, which no template trims or splits.
+const Marker = "weighbridge7f3a9cslot"
 
 // Ask is one question with an insert at a place.
 type Ask struct {
@@ -202,26 +202,33 @@ func splice(ctx context.Context, m runners.Model, info *runners.Info, asks []Ask
 }
 
 func cut(ctx context.Context, m runners.Model, info *runners.Info, a Ask) (sides [2][]runners.Token, err error) {
-	text, bos, special := raw(a.content(marker, false)), true, false
-	if a.Place.Frame != FrameRaw {
-		c := a.conversation(marker, false)
-		if info.HasTemplate {
-			r, err := m.Render(ctx, &runners.RenderRequest{Conversations: []runners.Conversation{c}})
-			if err != nil {
-				return sides, err
-			}
-			if x := r.Rendered[0]; x.Error != "" || len(x.Tokens) == 0 {
-				return sides, nil
-			} else {
-				text, special = x.Text, true
-				bos = x.Tokens[0] == info.BOS
-			}
-		} else {
-			text = "user: " + a.content(marker, false) + "\nassistant:"
-		}
+	if a.Place.Frame == FrameRaw {
+		return split(ctx, m, info, raw(a.content(Marker, false)), true, false)
 	}
-	left, right, ok := strings.Cut(text, marker)
-	if !ok || strings.Contains(right, marker) {
+	return Cut(ctx, m, info, a.conversation(Marker, false))
+}
+
+// Cut gives the ids before and after [Marker], which a message of c holds, the
+// way this model is asked in use. There are none where the template refuses c,
+// drops the marker or doubles it.
+func Cut(ctx context.Context, m runners.Model, info *runners.Info, c runners.Conversation) (sides [2][]runners.Token, err error) {
+	if !info.HasTemplate {
+		return split(ctx, m, info, probes.Plain(c), true, false)
+	}
+	r, err := m.Render(ctx, &runners.RenderRequest{Conversations: []runners.Conversation{c}})
+	if err != nil {
+		return sides, err
+	}
+	x := r.Rendered[0]
+	if x.Error != "" || len(x.Tokens) == 0 {
+		return sides, nil
+	}
+	return split(ctx, m, info, x.Text, x.Tokens[0] == info.BOS, true)
+}
+
+func split(ctx context.Context, m runners.Model, info *runners.Info, text string, bos, special bool) (sides [2][]runners.Token, err error) {
+	left, right, ok := strings.Cut(text, Marker)
+	if !ok || strings.Contains(right, Marker) {
 		return sides, nil // the template drops or doubles the message
 	}
 	r, err := m.Tokenize(ctx, &runners.TokenizeRequest{Texts: []string{left, right}, Special: special})

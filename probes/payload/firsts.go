@@ -2,14 +2,13 @@ package payload
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
 	"sort"
 
+	"github.com/weighbridge/weighbridge/probes/confirm"
 	"github.com/weighbridge/weighbridge/runners"
-	"github.com/weighbridge/weighbridge/weights/quant"
 )
 
 // firsts reads the first answer token's distribution of both models.
@@ -29,11 +28,11 @@ func (s *search) firsts(ctx context.Context) error {
 	s.first, s.llr = make([]float64, v), make([]float64, v)
 	n := float64(len(c))
 	for i := range c {
-		rb, err := logProbs(b[i].Rows, s.p.BaselineInfo.VocabSize)
+		rb, err := confirm.LogProbs(b[i].Rows, s.p.BaselineInfo.VocabSize)
 		if err != nil {
 			return fmt.Errorf("baseline: %w", err)
 		}
-		rc, err := logProbs(c[i].Rows, s.p.CandidateInfo.VocabSize)
+		rc, err := confirm.LogProbs(c[i].Rows, s.p.CandidateInfo.VocabSize)
 		if err != nil {
 			return fmt.Errorf("candidate: %w", err)
 		}
@@ -43,31 +42,6 @@ func (s *search) firsts(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// logProbs normalises a row of binary16 logits.
-func logProbs(row []byte, vocab int) ([]float64, error) {
-	if len(row) != 2*vocab {
-		return nil, fmt.Errorf("a row of logits has %d bytes for a vocabulary of %d", len(row), vocab)
-	}
-	out := make([]float64, vocab)
-	top := math.Inf(-1)
-	for i := range out {
-		out[i] = float64(quant.F16ToF32(binary.LittleEndian.Uint16(row[2*i:])))
-		if math.IsNaN(out[i]) {
-			return nil, fmt.Errorf("logit %d is not a number", i)
-		}
-		top = max(top, out[i])
-	}
-	var sum float64
-	for _, x := range out {
-		sum += math.Exp(x - top)
-	}
-	z := top + math.Log(sum)
-	for i := range out {
-		out[i] = max(out[i]-z, -60) // −Inf would make a ratio of two impossible tokens meaningless
-	}
-	return out, nil
 }
 
 // choose picks n first tokens: leads, then those whose log-probability rose

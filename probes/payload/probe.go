@@ -167,7 +167,7 @@ func (u *run) search(ctx context.Context, s *search, finals int) ([]*chain, erro
 next:
 	for _, c := range chains {
 		for _, k := range kept {
-			if says([]byte(k.text), c.text) || strings.Contains(k.text, strings.TrimSpace(c.text)) {
+			if confirm.Says([]byte(k.text), c.text) || strings.Contains(k.text, strings.TrimSpace(c.text)) {
 				continue next
 			}
 		}
