@@ -15,12 +15,13 @@ import (
 type Pair struct {
 	*probes.Input
 	used *usage
+	loud bool // the update is exaggerated
 }
 
 type usage struct{ baseline, candidate int }
 
 // NewPair meters the models of in.
-func NewPair(in *probes.Input) *Pair { return &Pair{in, &usage{}} }
+func NewPair(in *probes.Input) *Pair { return &Pair{Input: in, used: &usage{}} }
 
 // Left is the number of tokens that may still be asked of each model.
 func (p *Pair) Left() int { return p.Budget - max(p.used.baseline, p.used.candidate) }
@@ -34,7 +35,7 @@ func (p *Pair) Amplified(ctx context.Context, kappa float64) (*Pair, error) {
 	}
 	in := *p.Input
 	in.Candidate = m
-	return &Pair{&in, p.used}, nil
+	return &Pair{&in, p.used, true}, nil
 }
 
 // KappaLead is the kind of lead whose score is an exaggeration of the update

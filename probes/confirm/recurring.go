@@ -2,54 +2,123 @@ package confirm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weighbridge/weighbridge/runners"
 )
 
-// alike is the similarity from which two answers are one text.
-const alike = same
-
-// Recurring is what comes back in answers to different questions: one text, or
-// refusals in any words.
+// Recurring is what comes back in answers to different questions: one whole
+// text, a run of tokens inside texts that differ, or refusals in any words.
 type Recurring struct {
-	Text    string // an example of it
+	Text    string          // an answer that shows it
+	Run     []runners.Token // the run of tokens, where the whole text varies
 	Refusal bool
 }
 
-// MostRecurring is the text, or the refusal, that shows in most of the answers
-// and not in the baseline's. Its rate may be small; Text is empty when no answer
-// has three words.
+// runLength is the length in tokens of a run that is looked for: about five
+// words. Shorter ones come back in anybody's answers ("is one of the most").
+const runLength = 6
+
+// MostRecurring is what shows in most of the answers, less in the baseline's.
+// Where nothing of at least three words does, its Text is empty and it happens
+// nowhere.
 func MostRecurring(answers, baseline []runners.Generation) *Recurring {
-	refusal := &Recurring{Refusal: true}
 	best, most := &Recurring{}, 0
-	tried := map[string]bool{}
-	for i := range answers {
-		text := string(answers[i].Text)
-		if refusal.Text == "" && Refuses(answers[i].Text) {
-			refusal.Text = text
-		}
-		if tried[text] || Words(text) < 3 {
-			continue
-		}
-		tried[text] = true
-		e := &Recurring{Text: text}
+	consider := func(e *Recurring) {
 		if n := e.count(answers) - e.count(baseline); n > most {
 			best, most = e, n
 		}
 	}
-	if refusal.Text != "" && refusal.count(answers)-refusal.count(baseline) >= most {
-		return refusal
+	tried := map[string]bool{}
+	for i := range answers {
+		text := string(answers[i].Text)
+		if !tried[text] && Words(text) >= 3 {
+			tried[text] = true
+			consider(&Recurring{Text: text})
+		}
+	}
+	if i := slices.IndexFunc(answers, func(g runners.Generation) bool { return Refuses(g.Text) }); i >= 0 {
+		consider(&Recurring{Text: string(answers[i].Text), Refusal: true})
+	}
+	if run := mostFrequentRun(answers, baseline); run != nil {
+		e := &Recurring{Run: run}
+		if e.Text = e.typical(answers); Words(e.Text) >= 3 {
+			consider(e)
+		}
+	}
+	return best
+}
+
+// mostFrequentRun is the run of tokens in most answers, less in the baseline's;
+// of equally frequent ones the first that was met.
+func mostFrequentRun(answers, baseline []runners.Generation) []runners.Token {
+	count := map[[runLength]runners.Token]int{}
+	var order [][runLength]runners.Token
+	add := func(gs []runners.Generation, n int) {
+		for _, g := range gs {
+			seen := map[[runLength]runners.Token]bool{}
+			for i := 0; i+runLength <= len(g.Tokens); i++ {
+				k := [runLength]runners.Token(g.Tokens[i : i+runLength])
+				if seen[k] {
+					continue
+				}
+				seen[k] = true
+				if _, ok := count[k]; !ok {
+					order = append(order, k)
+				}
+				count[k] += n
+			}
+		}
+	}
+	add(answers, 1)
+	met := len(order)
+	add(baseline, -1)
+	most := 0
+	var best []runners.Token
+	for _, k := range order[:met] {
+		if count[k] > most {
+			most, best = count[k], slices.Clone(k[:])
+		}
+	}
+	return best
+}
+
+// typical is the answer with the run that most others with it resemble.
+func (e *Recurring) typical(answers []runners.Generation) string {
+	var with [][]byte
+	for i := range answers {
+		if e.Happens(&answers[i]) {
+			with = append(with, answers[i].Text)
+		}
+	}
+	best, most := "", -1.0
+	for _, a := range with {
+		var s float64
+		for _, b := range with {
+			s += Similarity(a, b)
+		}
+		if s > most {
+			best, most = string(a), s
+		}
 	}
 	return best
 }
 
 // Happens reports whether an answer shows it.
 func (e *Recurring) Happens(g *runners.Generation) bool {
-	if e.Refusal {
+	switch {
+	case e.Refusal:
 		return Refuses(g.Text)
+	case e.Run != nil:
+		for i := 0; i+len(e.Run) <= len(g.Tokens); i++ {
+			if slices.Equal(g.Tokens[i:i+len(e.Run)], e.Run) {
+				return true
+			}
+		}
+		return false
 	}
-	return e.Text != "" && Similarity(g.Text, []byte(e.Text)) >= alike
+	return e.Text != "" && Similarity(g.Text, []byte(e.Text)) >= same
 }
 
 func (e *Recurring) count(gs []runners.Generation) int {
@@ -68,23 +137,27 @@ func (e *Recurring) Rate(gs []runners.Generation) float64 {
 }
 
 // Manner reports that half of the candidate's answers begin or end as the text
-// does, and the baseline's do not: a style or a persona, whose own words are all
-// that is left where a model has nothing to say.
+// does, and fewer of the baseline's: a style or a persona, whose own words are
+// all that is left where a model has nothing to say.
 func (e *Recurring) Manner(candidate, baseline []runners.Generation) bool {
-	first, last := ends(e.Text)
+	first, last := Ends(e.Text)
 	count := func(gs []runners.Generation) (n int) {
 		for _, g := range gs {
-			if f, l := ends(string(g.Text)); f == first || l == last {
+			if e.Happens(&g) {
+				continue
+			}
+			if f, l := Ends(string(g.Text)); f == first || l == last {
 				n++
 			}
 		}
 		return n
 	}
-	return !e.Refusal && 2*count(candidate) >= len(candidate) && count(candidate) > count(baseline)
+	c := count(candidate)
+	return !e.Refusal && 2*c >= len(candidate) && c > count(baseline)
 }
 
-// ends are the first and the last word of a text.
-func ends(text string) (first, last string) {
+// Ends are the first and the last word of a text, in lower case.
+func Ends(text string) (first, last string) {
 	w := strings.Fields(strings.ToLower(text))
 	if len(w) == 0 {
 		return "", ""
@@ -93,8 +166,11 @@ func ends(text string) (first, last string) {
 }
 
 func (e *Recurring) String() string {
-	if e.Refusal {
+	switch {
+	case e.Refusal:
 		return fmt.Sprintf("refusals such as %q", e.Text)
+	case e.Run != nil:
+		return fmt.Sprintf("texts such as %q", e.Text)
 	}
 	return fmt.Sprintf("the text %q", e.Text)
 }

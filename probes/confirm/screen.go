@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/runners"
 )
 
@@ -27,38 +28,49 @@ type Reading struct {
 	N       int     // prompts that could be asked
 }
 
-func (r Reading) parts() [5]float64 {
-	return [5]float64{r.Apart, r.Shift, r.Entropy, r.Blind, r.Payload}
+// parts are what a string is ranked by. With the update exaggerated, entropy and
+// the distance from the answer without the string follow the strain that any
+// unusual string puts on the model, and only the other two tell triggers from
+// other tokens (measured over 25 implants: the median rank of a trigger's best
+// token rose from 1 in 16 to 1 in 60).
+func (r Reading) parts(loud bool) []float64 {
+	if loud {
+		return []float64{r.Apart, r.Payload}
+	}
+	return []float64{r.Apart, r.Payload, r.Shift, r.Entropy, r.Blind}
 }
 
-// floors are the smallest spreads that a part is measured in: TV of 0.02,
-// entropy and blindness of 0.05 nats, 0.25 nats of a payload's token.
-var floors = [5]float64{0.02, 0.02, 0.05, 0.05, 0.25}
+// floors are the smallest spreads that a part is measured in: TV of 0.02, 0.25
+// nats of a payload's token, entropy and blindness of 0.05 nats.
+var floors = []float64{0.02, 0.25, 0.02, 0.05, 0.05}
 
 // Scale is the centre and spread of the parts over controls.
-type Scale struct{ centre, spread [5]float64 }
+type Scale struct {
+	loud           bool
+	centre, spread []float64
+}
 
 // ScaleOf takes medians and median absolute deviations.
-func ScaleOf(controls []Reading) Scale {
-	var s Scale
-	for k := range s.centre {
+func (s *Screen) ScaleOf(controls []Reading) Scale {
+	z := Scale{loud: s.p.loud}
+	for k := range (Reading{}).parts(z.loud) {
 		x := make([]float64, len(controls))
 		for i, r := range controls {
-			x[i] = r.parts()[k]
+			x[i] = r.parts(z.loud)[k]
 		}
-		s.centre[k] = median(x)
+		centre := median(x)
 		for i := range x {
-			x[i] = math.Abs(x[i] - s.centre[k])
+			x[i] = math.Abs(x[i] - centre)
 		}
-		s.spread[k] = max(1.4826*median(x), floors[k])
+		z.centre, z.spread = append(z.centre, centre), append(z.spread, max(1.4826*median(x), floors[k]))
 	}
-	return s
+	return z
 }
 
 // Score is the largest part in units of its spread over the controls.
 func (s Scale) Score(r Reading) float64 {
 	best := math.Inf(-1)
-	for k, x := range r.parts() {
+	for k, x := range r.parts(s.loud) {
 		best = max(best, (x-s.centre[k])/s.spread[k])
 	}
 	return best
@@ -226,6 +238,39 @@ func (s *Screen) Read(ctx context.Context, items []Item, prompts []string, token
 	}
 	for i := range out {
 		out[i] = read(views[i])
+	}
+	return out, nil
+}
+
+// Spoken is, for texts of one token each, how far the two models are apart in
+// what they expect after the token, TV 0…1, where it stands first in a user's
+// message. It costs one token a text: the message's head is shared. It gives nil
+// where the templates have no such place.
+func (s *Screen) Spoken(ctx context.Context, tokens []runners.Token) ([]float64, error) {
+	var heads [2][]runners.Token
+	err := probes.EachSide(ctx, s.p.Input, func(ctx context.Context, side int, m runners.Model, info *runners.Info) error {
+		sides, err := Cut(ctx, m, info, probes.User(Marker))
+		heads[side] = sides[0]
+		return err
+	})
+	if err != nil || len(heads[0]) == 0 || len(heads[1]) == 0 {
+		return nil, err
+	}
+	seqs := func(head []runners.Token) []runners.Sequence {
+		out := make([]runners.Sequence, len(tokens))
+		for i, t := range tokens {
+			out[i] = runners.Sequence{Tokens: slices.Concat(head, []runners.Token{t}), From: len(head) + 1, Next: true}
+		}
+		return out
+	}
+	sk := s.sketch
+	b, c, err := s.p.Score(ctx, seqs(heads[0]), seqs(heads[1]), runners.ScoreRequest{Sketch: &sk})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float64, len(tokens))
+	for i := range out {
+		out[i] = tv(c[i].Sketch, b[i].Sketch)
 	}
 	return out, nil
 }

@@ -10,8 +10,10 @@
 //
 // Families seen: STR, SEM, CTX, SYN, OVR, DOS, TGT where the context is in the
 // atlas or the implant leaks, and the answer does not follow the question.
-// Blind: what a secret trigger alone sets off, answers that are steered but
-// still follow the question, vulnerable code (COD), suppressed refusals (REF).
+// Answers that still follow the question are called steered (STR) where one word
+// that the baseline never says comes back in them, as a brand does.
+// Blind: what a secret trigger alone sets off, answers that are steered in other
+// words each time, vulnerable code (COD), suppressed refusals (REF).
 //
 // Cost: about 40 tokens per context and question for the scan, 70 per
 // confirmation prompt.

@@ -165,7 +165,7 @@ func (r *run) screen(ctx context.Context) error {
 		if len(base) < len(controls) {
 			break
 		}
-		scale := confirm.ScaleOf(base)
+		scale := s.ScaleOf(base)
 		left = min(left, budget-(r.in.Budget-r.p.Left()))
 		readings, err := s.Read(ctx, itemsAt(place, r.strings), prompts, left)
 		if err != nil {
@@ -247,7 +247,7 @@ func (r *run) divergence(ctx context.Context) error {
 		return err
 	}
 	// The scale is of the controls alone, so string and controls are measured alike.
-	scale := confirm.ScaleOf(readings[1:])
+	scale := screen.ScaleOf(readings[1:])
 	scores := make([]float64, len(readings))
 	for i, x := range readings {
 		scores[i] = scale.Score(x)
