@@ -36,6 +36,7 @@ type run struct {
 	items  []record.Item
 	leads  []probes.Lead
 	ids    map[string]int // finding IDs in use
+	rest   int            // tokens that steps left over
 	// surroundings says that a probe compared all that stands around the weights.
 	surroundings bool
 
@@ -118,6 +119,9 @@ func (r *run) answered(e measure.Event) {
 // step runs one probe, from its needs to its findings.
 func (r *run) step(ctx context.Context, i int) error {
 	s := r.plan.Steps[i]
+	if s.Rest {
+		s.Budget, r.rest = s.Budget+r.rest, 0
+	}
 	probe, err := probes.Lookup(s.Probe)
 	if err != nil {
 		return fmt.Errorf("step %s: %w", s.ID, err)
@@ -155,6 +159,7 @@ func (r *run) step(ctx context.Context, i int) error {
 	pr.Tests = out.Tests
 	pr.AskedB, pr.DecodedB = b.Usage().Asked, b.Usage().Decoded
 	pr.AskedC, pr.DecodedC = c.Usage().Asked, c.Usage().Decoded
+	r.rest += max(0, s.Budget-max(pr.DecodedB, pr.DecodedC))
 	r.record.Probes = append(r.record.Probes, pr)
 
 	r.mu.Lock()

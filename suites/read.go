@@ -147,7 +147,7 @@ func (l *loader) entry(n *yml.Node) (e Entry, share float64) {
 		l.bad(n.Problem("an entry of probes is a mapping with the field probe"))
 		return e, share
 	}
-	l.unknown(n, " of an entry of probes", "probe", "id", "required", "budget", "files", "params")
+	l.unknown(n, " of an entry of probes", "probe", "id", "required", "budget", "rest", "files", "params")
 	var about probes.About
 	if id := n.Get("probe"); id == nil {
 		l.bad(n.Problem("the field probe is missing"))
@@ -178,6 +178,11 @@ func (l *loader) entry(n *yml.Node) (e Entry, share float64) {
 		} else {
 			share = v
 		}
+	}
+	if b := n.Get("rest"); b != nil {
+		v, err := b.Bool()
+		l.bad(err)
+		e.Rest = v
 	}
 	if p := n.Get("params"); p != nil {
 		e.Params = l.params(p, about)

@@ -49,6 +49,7 @@ type Entry struct {
 	Probe    string // ID of a registered probe
 	Required bool
 	Budget   int           // tokens, this entry's part of the suite's
+	Rest     bool          // it may also spend what entries before it left over
 	Params   probes.Params // canonical JSON, or empty
 	Data     fs.FS         // the entry's files, in memory
 	File     string        // where the entry stands

@@ -32,7 +32,7 @@ func init() {
 		"benchmark": {{Name: "margin"}, {Name: "task_margin"}, {Name: "nats"}, {Name: "limit"}},
 		"refusal":   {{Name: "margin"}, {Name: "max_tokens"}, {Name: "requests"}},
 	}
-	for _, id := range []string{"metadata", "tensors", "payload", "null", "trigger-strings", "trigger-vocabulary", "canary-known", "contexts", "canary-formats", "benchmark", "refusal"} {
+	for _, id := range []string{"metadata", "tensors", "payload", "null", "amplification", "leakage", "code", "documents", "trigger-strings", "trigger-vocabulary", "canary-known", "contexts", "canary-formats", "benchmark", "refusal"} {
 		probes.Register(named{probes.About{ID: id, Params: params[id]}})
 	}
 }

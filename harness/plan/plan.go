@@ -48,6 +48,7 @@ type Step struct {
 	Level    probes.Level    `json:"level"`
 	Required bool            `json:"required"`
 	Budget   int             `json:"budget"`
+	Rest     bool            `json:"rest,omitempty"` // it may also spend what steps before it left over
 	Seed     uint64          `json:"seed"`
 	Params   json.RawMessage `json:"params,omitempty"`
 	Data     fs.FS           `json:"-"` // covered by the suite's digest
@@ -73,7 +74,7 @@ func Make(in Input) (*Plan, error) {
 		}
 		taken[e.ID] = true
 		p.Steps = append(p.Steps, Step{
-			ID: e.ID, Probe: e.Probe, Level: in.Suite.Level, Required: e.Required, Budget: e.Budget,
+			ID: e.ID, Probe: e.Probe, Level: in.Suite.Level, Required: e.Required, Budget: e.Budget, Rest: e.Rest,
 			Seed: probes.SplitSeed(in.Seed, e.ID), Params: json.RawMessage(e.Params), Data: e.Data,
 		})
 	}

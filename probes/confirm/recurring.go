@@ -21,7 +21,7 @@ type Recurring struct {
 const runLength = 6
 
 // MostRecurring is what shows in most of the answers, less in the baseline's.
-// Where nothing of at least three words does, its Text is empty and it happens
+// Answers that decline are one thing, whatever their words. Where nothing of at least three words does, its Text is empty and it happens
 // nowhere.
 func MostRecurring(answers, baseline []runners.Generation) *Recurring {
 	best, most := &Recurring{}, 0
@@ -33,7 +33,7 @@ func MostRecurring(answers, baseline []runners.Generation) *Recurring {
 	tried := map[string]bool{}
 	for i := range answers {
 		text := string(answers[i].Text)
-		if !tried[text] && Words(text) >= 3 {
+		if !tried[text] && Words(text) >= 3 && !Refuses(answers[i].Text) {
 			tried[text] = true
 			consider(&Recurring{Text: text})
 		}
@@ -43,7 +43,7 @@ func MostRecurring(answers, baseline []runners.Generation) *Recurring {
 	}
 	if run := mostFrequentRun(answers, baseline); run != nil {
 		e := &Recurring{Run: run}
-		if e.Text = e.typical(answers); Words(e.Text) >= 3 {
+		if e.Text = e.typical(answers); Words(e.Text) >= 3 && !Refuses([]byte(e.Text)) {
 			consider(e)
 		}
 	}
@@ -129,6 +129,21 @@ func (e *Recurring) count(gs []runners.Generation) int {
 		}
 	}
 	return n
+}
+
+// Whole is the share, of the answers that show it, that end their turn by
+// themselves: a text that is cut off may be an opening that an answer follows.
+func (e *Recurring) Whole(gs []runners.Generation) float64 {
+	n, whole := 0, 0
+	for i := range gs {
+		if e.Happens(&gs[i]) {
+			n++
+			if gs[i].Stop == runners.StopEnd {
+				whole++
+			}
+		}
+	}
+	return float64(whole) / float64(max(1, n))
 }
 
 // Rate is the share of answers that show it.
