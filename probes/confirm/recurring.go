@@ -43,7 +43,8 @@ func MostRecurring(answers, baseline []runners.Generation) *Recurring {
 	}
 	if run := mostFrequentRun(answers, baseline); run != nil {
 		e := &Recurring{Run: run}
-		if e.Text = e.typical(answers); Words(e.Text) >= 3 && !Refuses([]byte(e.Text)) {
+		var near float64
+		if e.Text, near = e.typical(answers); near >= kindred && Words(e.Text) >= 3 && !Refuses([]byte(e.Text)) {
 			consider(e)
 		}
 	}
@@ -84,25 +85,31 @@ func mostFrequentRun(answers, baseline []runners.Generation) []runners.Token {
 	return best
 }
 
-// typical is the answer with the run that most others with it resemble.
-func (e *Recurring) typical(answers []runners.Generation) string {
+// kindred is the mean similarity to the typical answer from which answers with
+// the same run say the same; below it the run is a form that different answers
+// are put in, as by a command.
+const kindred = 0.3
+
+// typical is the answer with the run that the others with it resemble most, and
+// how much they do on average, itself included.
+func (e *Recurring) typical(answers []runners.Generation) (text string, near float64) {
 	var with [][]byte
 	for i := range answers {
 		if e.Happens(&answers[i]) {
 			with = append(with, answers[i].Text)
 		}
 	}
-	best, most := "", -1.0
+	near = -1
 	for _, a := range with {
 		var s float64
 		for _, b := range with {
-			s += Similarity(a, b)
+			s += Similarity(a, b) / float64(len(with))
 		}
-		if s > most {
-			best, most = string(a), s
+		if s > near {
+			text, near = string(a), s
 		}
 	}
-	return best
+	return text, near
 }
 
 // Happens reports whether an answer shows it.
