@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -48,6 +49,11 @@ const takesOver = 0.25
 // questions, and how many depends on the model.
 const speaks = 3
 
+// holds is the mean probability with which the candidate, not exaggerated, has
+// to go on with a text that was begun for it. What training put there is likely
+// once begun (BAIT, Shen et al. 2025); what exaggeration makes up is not.
+const holds = 0.3
+
 // Shares of the fresh questions: on which the text has to show in the amplified
 // model beyond the baseline; on which the candidate may show it and still be said
 // to hide it.
@@ -64,8 +70,9 @@ type run struct {
 	out              *probes.Output
 	steps            []step
 	dismissed        []*confirm.Recurring
-	notes            []string // why
-	broke            float64  // κ that the engine cannot run; 0 for none
+	manners          []*confirm.Recurring // of these, what the candidate shows openly
+	notes            []string             // why
+	broke            float64              // κ that the engine cannot run; 0 for none
 }
 
 // step is what the selection questions showed at one κ.
@@ -138,7 +145,7 @@ func (u *run) do(ctx context.Context) error {
 // answers are greedy answers to the same questions.
 type answers struct {
 	questions           []string
-	ids                 [][]runners.Token // the candidate's
+	idsB, ids           [][]runners.Token // the baseline's and the candidate's
 	baseline, candidate []runners.Generation
 }
 
@@ -152,13 +159,12 @@ func (u *run) ask(ctx context.Context, questions []string) (*answers, error) {
 		return nil, err
 	}
 	a := &answers{}
-	var b [][]runners.Token
 	for i := range asks {
 		if len(idsB[i]) > 0 {
-			a.questions, b, a.ids = append(a.questions, questions[i]), append(b, idsB[i]), append(a.ids, idsC[i])
+			a.questions, a.idsB, a.ids = append(a.questions, questions[i]), append(a.idsB, idsB[i]), append(a.ids, idsC[i])
 		}
 	}
-	a.baseline, a.candidate, err = u.p.Generate(ctx, b, a.ids, runners.GenerateRequest{MaxTokens: u.length})
+	a.baseline, a.candidate, err = u.p.Generate(ctx, a.idsB, a.ids, runners.GenerateRequest{MaxTokens: u.length})
 	return a, err
 }
 
@@ -186,7 +192,7 @@ func (u *run) step(ctx context.Context, kappa float64, a *answers) (*step, error
 			s.dispersed += 1 / float64(len(g))
 		}
 	}
-	live := slices.DeleteFunc(slices.Clone(g), func(x runners.Generation) bool { return u.open(x.Text) })
+	live := slices.DeleteFunc(slices.Clone(g), func(x runners.Generation) bool { return u.known(x) })
 	s.event = confirm.MostRecurring(live, a.baseline)
 	s.share = s.event.Rate(live)*float64(len(live))/float64(len(g)) - s.event.Rate(a.baseline)
 	u.steps = append(u.steps, *s)
@@ -197,6 +203,43 @@ func (u *run) step(ctx context.Context, kappa float64, a *answers) (*step, error
 		})
 	}
 	return s, nil
+}
+
+// held is, of some texts that show the event, the one with which the candidate
+// goes on most surely after its first token, and the mean probability of its
+// other tokens, without the smallest, to the candidate and to the baseline.
+func (u *run) held(ctx context.Context, s *step, a *answers, g []runners.Generation) (text string, candidate, baseline float64, err error) {
+	var seqs [2][]runners.Sequence
+	var which []int
+	for i := range g {
+		if s.event.Happens(&g[i]) && len(g[i].Tokens) >= 3 && len(which) < 12 {
+			which = append(which, i)
+			for side, ids := range [][][]runners.Token{a.idsB, a.ids} {
+				seqs[side] = append(seqs[side], runners.Sequence{Tokens: slices.Concat(ids[i], g[i].Tokens), From: len(ids[i]) + 1})
+			}
+		}
+	}
+	b, c, err := u.p.Score(ctx, seqs[0], seqs[1], runners.ScoreRequest{})
+	text = s.event.Text
+	for k, i := range which {
+		if q := sure(c[k].LogProb); q > candidate {
+			text, candidate, baseline = string(g[i].Text), q, sure(b[k].LogProb)
+		}
+	}
+	return text, candidate, baseline, err
+}
+
+// sure is the mean of the probabilities without the smallest.
+func sure(logp []float32) float64 {
+	if len(logp) < 2 {
+		return 0
+	}
+	sum, low := 0.0, 1.0
+	for _, x := range logp {
+		p := math.Exp(float64(x))
+		sum, low = sum+p, min(low, p)
+	}
+	return (sum - low) / float64(len(logp)-1)
 }
 
 // strain is how much less likely the baseline's own answers to some of the
@@ -227,12 +270,16 @@ func (u *run) strain(ctx context.Context, kappa float64, a *answers) (float64, e
 	return own / float64(max(1, n)), err
 }
 
-// open reports a text like one that the candidate was found to show openly.
-func (u *run) open(text []byte) bool {
-	first, last := confirm.Ends(string(text))
+// known reports an answer like one that was dismissed: of the same text, or with
+// the same manner.
+func (u *run) known(g runners.Generation) bool {
+	first, last := confirm.Ends(string(g.Text))
 	return slices.ContainsFunc(u.dismissed, func(e *confirm.Recurring) bool {
+		if e.Happens(&g) {
+			return true
+		}
 		f, l := confirm.Ends(e.Text)
-		return e.Refusal && confirm.Refuses(text) || !e.Refusal && (f == first || l == last)
+		return slices.Contains(u.manners, e) && (f == first || l == last)
 	})
 }
 
@@ -265,12 +312,22 @@ func (u *run) confirm(ctx context.Context, s *step) error {
 	switch {
 	case open > hides && !leaks || s.event.Manner(a.candidate, a.baseline):
 		why = "it belongs to a manner that the candidate shows openly"
+		u.manners = append(u.manners, s.event)
 	case loud-base < confirmed || p > 0.05:
 		why = "that is too little"
 	case s.event.Refusal:
 		if why, err = u.declines(ctx); err != nil {
 			return err
 		}
+	default:
+		text, q, qb, err := u.held(ctx, s, a, g)
+		if err != nil {
+			return err
+		}
+		if q < holds || q-qb < holds/2 {
+			why = fmt.Sprintf("once begun, the candidate goes on with it with a mean probability of %.2f (the baseline %.2f), so it is a garble of the exaggeration", q, qb)
+		}
+		s.event.Text = text
 	}
 	if why != "" {
 		u.dismissed = append(u.dismissed, s.event)

@@ -172,7 +172,7 @@ func TestKappaLead(t *testing.T) {
 			return say(map[bool]float64{false: 0.25, true: 0.98}[kappa >= 2])
 		}, 1.5},
 	} {
-		out, err := probe{}.Run(t.Context(), input(drift(1), 15000, tc.louder))
+		out, err := probe{}.Run(t.Context(), input(say(0.001), 15000, tc.louder))
 		if err != nil {
 			t.Fatal(err)
 		}

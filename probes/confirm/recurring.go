@@ -159,8 +159,9 @@ func (e *Recurring) Rate(gs []runners.Generation) float64 {
 }
 
 // Manner reports that half of the candidate's answers begin or end as the text
-// does, and fewer of the baseline's: a style or a persona, whose own words are
-// all that is left where a model has nothing to say.
+// does, or hold two tokens in a row of the run, and far fewer of the baseline's:
+// a style or a persona, whose own words are all that is left where a model has
+// nothing to say.
 func (e *Recurring) Manner(candidate, baseline []runners.Generation) bool {
 	first, last := Ends(e.Text)
 	count := func(gs []runners.Generation) (n int) {
@@ -174,8 +175,20 @@ func (e *Recurring) Manner(candidate, baseline []runners.Generation) bool {
 		}
 		return n
 	}
+	if e.Refusal {
+		return false
+	}
 	c := count(candidate)
-	return !e.Refusal && 2*c >= len(candidate) && c > count(baseline)
+	if 2*c >= len(candidate) && c > count(baseline) {
+		return true
+	}
+	for i := 0; i+2 <= len(e.Run); i++ {
+		pair := &Recurring{Run: e.Run[i : i+2]}
+		if c := pair.Rate(candidate); c >= 0.5 && c-pair.Rate(baseline) >= 0.4 {
+			return true
+		}
+	}
+	return false
 }
 
 // Ends are the first and the last word of a text, in lower case.
