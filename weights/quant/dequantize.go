@@ -57,7 +57,7 @@ func lengths(t Type, values, bytes int) error {
 
 var decoders = map[Type]func(dst []float32, b []byte){
 	Q4_0: decodeQ4_0, Q4_1: decodeQ4_1, Q5_0: decodeQ5_0, Q5_1: decodeQ5_1,
-	Q8_0: decodeQ8_0, Q4_K: decodeQ4K, Q5_K: decodeQ5K, Q6_K: decodeQ6K,
+	Q8_0: decodeQ8_0, Q2_K: decodeQ2K, Q3_K: decodeQ3K, Q4_K: decodeQ4K, Q5_K: decodeQ5K, Q6_K: decodeQ6K,
 }
 
 func decodeQ4_0(dst []float32, b []byte) {
@@ -101,6 +101,28 @@ func decodeQ8_0(dst []float32, b []byte) {
 	dst = dst[:32:32]
 	for j, q := range b[2:34] {
 		dst[j] = float32(int8(q)) * d
+	}
+}
+
+func decodeQ2K(dst []float32, b []byte) {
+	d, dmin := half(b[80:]), half(b[82:])
+	for j := range 16 {
+		step, m := d*float32(b[j]&15), dmin*float32(b[j]>>4)
+		qs, shift := b[16+j/8*32+j%2*16:], j%8/2*2
+		for l := range 16 {
+			dst[16*j+l] = float32(step*float32(qs[l]>>shift&3)) - m
+		}
+	}
+}
+
+func decodeQ3K(dst []float32, b []byte) {
+	d, packed := half(b[108:]), b[96:108]
+	for j := range 16 {
+		step := d * float32(scale3(packed, j))
+		high, qs, shift := b[j%2*16:], b[32+j/8*32+j%2*16:], j%8/2*2
+		for l := range 16 {
+			dst[16*j+l] = step * float32(int(qs[l]>>shift&3|high[l]>>(j/2)&1<<2)-4)
+		}
 	}
 }
 
@@ -170,6 +192,14 @@ func Steps(t Type, dst []float32, src []byte) error {
 	v, n := t.BlockValues(), t.BlockBytes()
 	for ; len(dst) > 0; dst, src = dst[v:], src[n:] {
 		switch t {
+		case Q2_K:
+			for j := range 16 {
+				fill(dst[16*j:16*j+16], half(src[80:])*float32(src[j]&15))
+			}
+		case Q3_K:
+			for j := range 16 {
+				fill(dst[16*j:16*j+16], half(src[108:])*float32(scale3(src[96:108], j)))
+			}
 		case Q4_K, Q5_K:
 			for j := range 8 {
 				s, _ := scaleMin(src[4:16], j)

@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -23,15 +24,14 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// TestGolden compares with what the Python package gguf computed, bit for bit;
-// testdata/golden.py makes the file.
-func TestGolden(t *testing.T) {
-	f, err := os.Open("testdata/golden.jsonl")
+// goldens reads the lines of a file in testdata.
+func goldens(t testing.TB, file string) (list []golden) {
+	t.Helper()
+	f, err := os.Open("testdata/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	seen := map[string]bool{}
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -39,16 +39,38 @@ func TestGolden(t *testing.T) {
 		if err := json.Unmarshal(lines.Bytes(), &g); err != nil {
 			t.Fatal(err)
 		}
+		if g.Values == "" {
+			g.Values = list[0].Values
+		}
+		list = append(list, g)
+	}
+	return list
+}
+
+func (g golden) parse(t testing.TB) (typ Type, blocks []byte, values []float32) {
+	t.Helper()
+	typ, err := ParseType(g.Type)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values = make([]float32, len(g.Values)/8)
+	if err := Dequantize(F32, values, unhex(t, g.Values)); err != nil {
+		t.Fatal(err)
+	}
+	return typ, unhex(t, g.Blocks), values
+}
+
+// TestGolden compares with what the Python package gguf and ggml itself
+// computed, bit for bit; golden.py and ggml.c in testdata make the files.
+func TestGolden(t *testing.T) {
+	seen := map[string]bool{}
+	for _, g := range slices.Concat(goldens(t, "golden.jsonl"), goldens(t, "ggml.jsonl")) {
+		if g.Op != "encode" && g.Op != "decode" {
+			continue
+		}
 		seen[g.Op+g.Type] = true
 		t.Run(g.Op+"/"+g.Type, func(t *testing.T) {
-			typ, err := ParseType(g.Type)
-			if err != nil {
-				t.Fatal(err)
-			}
-			blocks, values := unhex(t, g.Blocks), make([]float32, len(g.Values)/8)
-			if err := Dequantize(F32, values, unhex(t, g.Values)); err != nil {
-				t.Fatal(err)
-			}
+			typ, blocks, values := g.parse(t)
 			if g.Op == "encode" {
 				got := make([]byte, len(blocks))
 				if err := Quantize(typ, got, values); err != nil {
@@ -143,8 +165,11 @@ func TestLengths(t *testing.T) {
 	if err := Dequantize(Type(23), make([]float32, 256), make([]byte, 136)); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("IQ4_XS: %v, want ErrUnsupported", err)
 	}
-	if err := Quantize(Q6_K, make([]byte, 210), make([]float32, 256)); !errors.Is(err, ErrUnsupported) {
-		t.Errorf("encoding Q6_K: %v, want ErrUnsupported", err)
+	if err := Quantize(Type(23), make([]byte, 136), make([]float32, 256)); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("encoding IQ4_XS: %v, want ErrUnsupported", err)
+	}
+	if err := new(Fit).Add(F16, make([]byte, 2), make([]float32, 1)); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("the fit of F16: %v, want ErrUnsupported", err)
 	}
 	if _, ok := F32.RowBytes(1 << 62); ok {
 		t.Error("RowBytes overflows")
@@ -191,10 +216,12 @@ func TestNonFinite(t *testing.T) {
 	}
 }
 
-// FuzzCodec: no bytes make the decoders or encoders panic, and what a closed
-// formula encodes decodes to finite values when the input was tame.
+// FuzzCodec: no bytes make the decoders, encoders or the fit panic, and what
+// Quantize gives is a fit to the bit.
 func FuzzCodec(f *testing.F) {
 	f.Add(uint32(Q4_K), make([]byte, 144))
+	f.Add(uint32(Q6_K), bytes.Repeat([]byte{0x12, 0x7b, 0x93}, 70))
+	f.Add(uint32(F32), bytes.Repeat([]byte{0xff, 0x7b, 0x13, 0x3d}, 256))
 	f.Add(uint32(Q8_0), bytes.Repeat([]byte{0xff, 0x7b, 3}, 34))
 	f.Fuzz(func(t *testing.T, id uint32, b []byte) {
 		typ := Type(id % 40)
@@ -214,10 +241,18 @@ func FuzzCodec(f *testing.F) {
 			return
 		}
 		_ = Steps(typ, make([]float32, len(x)), b)
-		for _, to := range []Type{F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0} {
-			size, _ := to.RowBytes(uint64(len(x)))
-			if err := Quantize(to, make([]byte, size), x); err != nil {
+		for to := range layouts {
+			size, ok := to.RowBytes(uint64(len(x)))
+			if !ok || !to.CanQuantize() {
+				continue
+			}
+			encoded := make([]byte, size)
+			if err := Quantize(to, encoded, x); err != nil {
 				t.Fatal(err)
+			}
+			var fit Fit
+			if err := fit.Add(to, encoded, x); to.BlockValues() > 1 && (err != nil || !fit.Exact()) {
+				t.Fatalf("what Quantize gives as %s is not itself: %+v, %v", to, fit, err)
 			}
 		}
 	})

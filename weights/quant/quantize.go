@@ -32,9 +32,9 @@ func Quantize(t Type, dst []byte, src []float32) error {
 		if encode == nil {
 			return fmt.Errorf("quant: encoding %s: %w", t, ErrUnsupported)
 		}
-		n := t.BlockBytes()
-		for ; len(src) > 0; dst, src = dst[n:], src[32:] {
-			encode(dst[:n], src[:32])
+		v, n := t.BlockValues(), t.BlockBytes()
+		for ; len(src) > 0; dst, src = dst[n:], src[v:] {
+			encode(dst[:n], src[:v])
 		}
 	}
 	return nil
@@ -42,6 +42,7 @@ func Quantize(t Type, dst []byte, src []float32) error {
 
 var encoders = map[Type]func(b []byte, x []float32){
 	Q4_0: encodeQ4_0, Q4_1: encodeQ4_1, Q5_0: encodeQ5_0, Q5_1: encodeQ5_1, Q8_0: encodeQ8_0,
+	Q2_K: encodeQ2K, Q3_K: encodeQ3K, Q4_K: encodeQ4K, Q5_K: encodeQ5K, Q6_K: encodeQ6K,
 }
 
 func inverse(d float32) float32 {
