@@ -203,7 +203,7 @@ func (r *run) input(s plan.Step, b, c *measure.Meter) *probes.Input {
 }
 
 // settled answers a probe's question without asking the models: a candidate that
-// is the baseline, or the baseline requantised to the bit, can do nothing that
+// is the baseline, or the baseline rounded to another format, can do nothing that
 // the baseline does not, as long as nothing around the weights differs, which a
 // probe of the surroundings has to have found before. Weights that merely lie
 // within rounding do not settle it: which way a value was rounded is a choice,
@@ -211,8 +211,7 @@ func (r *run) input(s plan.Step, b, c *measure.Meter) *probes.Input {
 // for probes that may ask nothing anyway.
 func (r *run) settled(s plan.Step) *record.Finding {
 	rel := r.pair.Comparison.Relation
-	same := rel.Kind == weights.SameBits || rel.Kind == weights.Requantised && rel.Exact
-	if r.plan.AskSettled || s.Budget == 0 || !same || !r.surroundings {
+	if r.plan.AskSettled || s.Budget == 0 || !rel.Settled || !r.surroundings {
 		return nil
 	}
 	if slices.ContainsFunc(r.record.Findings, func(f record.Finding) bool { return f.Tier == record.Proven || f.Tier == record.Divergent }) {
@@ -220,7 +219,7 @@ func (r *run) settled(s plan.Step) *record.Finding {
 	}
 	f := record.Finding{
 		Rule: "settled", Tier: record.Consistent, Class: record.Relation, Title: "Settled by the weights, without a question: " + rel.Reason,
-		Null: "exact comparison of all tensors",
+		Null: "comparison of all tensors, value by value",
 	}
 	if rel.Kind == weights.Requantised {
 		f.Detail = "What the coarser format itself costs in ability was not measured; --ask-settled measures it."

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -119,8 +120,8 @@ func TestRelation(t *testing.T) {
 		}
 		return out
 	}
-	// weighed encodes as Q4_0 with scales 2 % smaller than ggml's own, as an
-	// importance matrix may choose them.
+	// weighed encodes one tensor as Q4_0 with scales 2 % smaller than ggml's own,
+	// as an importance matrix may choose them.
 	weighed := func() []byte {
 		v := halved(values(1, q))
 		var out []byte
@@ -173,7 +174,7 @@ func TestRelation(t *testing.T) {
 		{"Q6_K of something else", base(), base().asQ6K(0.002), nil, nil, Derived, false, "2 of 12"},
 		{"Q8_0 with one other value", base(), base().as(quant.Q8_0, 1).putRaw(q, quant.Q8_0, shape, oneBlock(quant.Q8_0)), nil, nil, Derived, false, "1 of 12"},
 		{"Q4_0 with one value one step off", base(), base().as(quant.Q4_0, 1).putRaw(q, quant.Q4_0, shape, oneBlock(quant.Q4_0)), nil, nil, Derived, false, "1 of 12"},
-		{"Q4_0 by an encoder that weighs values", base(), base().as(quant.Q4_0, 1).putRaw(q, quant.Q4_0, shape, weighed()), nil, nil, Requantised, false, "1 tensors lie within rounding"},
+		{"Q4_0 by an encoder that weighs values", base(), base().as(quant.Q4_0, 1).putRaw(q, quant.Q4_0, shape, weighed()), nil, nil, Requantised, false, "only 1 of 9 are another quantiser's"},
 		{"F16 with one other value", base(), base().put(q, quant.F16, shape, poison(0.5)), nil, nil, Derived, false, "1 of 12"},
 		{"BF16 with one other value", base(), base().as(quant.BF16, 1).put(q, quant.BF16, shape, poison(0.5)), nil, nil, Derived, false, "1 of 12"},
 		{"Q8_0 of a fine-tune", base(), base().as(quant.Q8_0, 1).put(q, quant.Q8_0, shape, func() []float32 {
@@ -382,8 +383,47 @@ func TestRequantise(t *testing.T) {
 	if !c.Relation.Exact || len(c.Metadata) != 0 {
 		t.Errorf("relation = %+v, metadata = %v", c.Relation, c.Metadata)
 	}
-	if err := m.Requantise(context.Background(), io.Discard, quant.Q6_K); err == nil {
-		t.Error("Q6_K has no encoder, and Requantise no error")
+	if err := m.Requantise(context.Background(), io.Discard, quant.Type(23)); err == nil {
+		t.Error("IQ4_XS has no encoder, and Requantise no error")
+	}
+	if err := m.RequantiseMix(context.Background(), io.Discard, "Q6_K_M"); err == nil {
+		t.Error("there is no mixture Q6_K_M, and RequantiseMix makes one")
+	}
+}
+
+// TestRequantiseMix: which type a tensor gets, that of llama.cpp where its rows
+// are no whole blocks.
+func TestRequantiseMix(t *testing.T) {
+	b := model(1)
+	for i := range 16 {
+		b.put("blk."+strconv.Itoa(i)+".attn_v.weight", quant.F16, []uint64{256, 1}, gaussian(uint64(i), 256, 1))
+	}
+	m := open(t, Artifact{Model: b.file(t)})
+	for _, tt := range []struct {
+		name string
+		want map[string]string
+	}{
+		{"Q4_K", map[string]string{Embedding: "Q5_0", "blk.0.ffn_down.weight": "Q4_K", "blk.0.attn_q.weight": "Q5_0", OutputNorm: "F32"}},
+		{"Q5_K", map[string]string{Embedding: "Q5_1", "blk.0.ffn_down.weight": "Q5_K"}},
+		{"Q6_K", map[string]string{Embedding: "Q8_0", "blk.0.ffn_down.weight": "Q6_K"}},
+		{"Q2_K", map[string]string{Embedding: "Q4_0", "blk.0.ffn_down.weight": "Q2_K"}},
+		{"Q4_K_M", map[string]string{Embedding: "Q8_0", "blk.0.attn_q.weight": "Q5_0", "blk.0.ffn_down.weight": "Q6_K", "blk.1.ffn_down.weight": "Q6_K",
+			"blk.2.attn_v.weight": "Q4_K", "blk.3.attn_v.weight": "Q4_K", "blk.4.attn_v.weight": "Q6_K", "blk.13.attn_v.weight": "Q6_K", "blk.15.attn_v.weight": "Q6_K", "blk.12.attn_v.weight": "Q4_K"}},
+		{"Q5_K_M", map[string]string{"blk.2.attn_v.weight": "Q5_K", "blk.15.attn_v.weight": "Q6_K"}},
+	} {
+		var raw sliceWriter
+		if err := m.RequantiseMix(context.Background(), &raw, tt.name); err != nil {
+			t.Fatal(err)
+		}
+		c := open(t, Artifact{Model: save(t, raw)})
+		for name, want := range tt.want {
+			if x, _ := c.Tensor(name); x.Type.String() != want {
+				t.Errorf("%s: %s is %s, want %s", tt.name, name, x.Type, want)
+			}
+		}
+		if r, err := Compare(context.Background(), m, c); err != nil || !r.Relation.Exact || !r.Relation.Settled {
+			t.Errorf("%s: %+v, %v", tt.name, r, err)
+		}
 	}
 }
 

@@ -60,21 +60,24 @@ type StepError struct {
 // Requant says whether a candidate tensor is the baseline's tensor in another
 // number format.
 type Requant struct {
-	// Checked is "exact" where the baseline was requantised and compared block
-	// by block, "bound" where the format's encoder is a search and only
-	// |w_c-w_b| against the candidate's own block step could be tested, and ""
-	// where the question does not arise: equal bits, or an adapter.
-	Checked string `json:"checked"`
-	OK      bool   `json:"ok"`    // equal to the bit, or within the bounds
-	Exact   bool   `json:"exact"` // equal to the bit
-	Blocks  int64  `json:"blocks"`
-	Unequal int64  `json:"unequal"` // "exact": blocks with other bits
+	// Checked is false where the question does not arise: equal bits, or an
+	// adapter.
+	Checked bool `json:"checked"`
+	OK      bool `json:"ok"`      // settled, or within bounds that rounding explains
+	Settled bool `json:"settled"` // a rounding of the baseline, to the bit or as of quant.Fit
+	Exact   bool `json:"exact"`   // equal to the bit
+	// Unequal of Blocks have other bits than quant.Quantize gives.
+	Blocks  int64 `json:"blocks"`
+	Unequal int64 `json:"unequal"`
+	// Excess is the squared error of the unequal blocks over that of plain
+	// rounding, 0 where there is none.
+	Excess float64 `json:"excess"`
 	// Error is w_c-w_b in steps of the candidate's blocks.
 	Error StepError `json:"error"`
 }
 
-// Bounds on the error of a tensor whose encoder chose scales by search, and so
-// clips a few values. On Gaussian rows with outliers and a block scale that
+// Bounds on the error of a tensor whose encoder chose codes otherwise than to
+// the nearest. On Gaussian rows with outliers and a block scale that
 // varies by e⁶, ggml's encoders of Q4_K, Q5_K and Q6_K gave an RMS of 0.258,
 // 0.274 and 0.268 steps, put 5e-5, 5e-4 and 1e-4 of the values beyond one step,
 // and erred by 3.6 steps at most; on SmolLM2-135M by 4.3. An RMS above 1/√12
@@ -95,6 +98,7 @@ type accumulator struct {
 	stored, adapt bool // stored bytes differ; an adapter acts
 	rowsB, rowsC  multiset
 	error, under  stepSum
+	fit           quant.Fit
 	want          []byte
 }
 
@@ -167,12 +171,7 @@ func (p *pair) delta(ctx context.Context, name string) (TensorDelta, error) {
 		}
 	}
 	if !a.adapt {
-		switch {
-		case p.c.Type.CanQuantize():
-			a.d.Requant.Checked = "exact"
-		case p.c.Type != p.b.Type:
-			a.d.Requant.Checked = "bound"
-		}
+		a.d.Requant.Checked = true
 		a.d.Requant.Blocks = a.d.Values / int64(p.c.Type.BlockValues())
 	}
 	err := p.runs(ctx, func(r *run) error {
@@ -253,8 +252,8 @@ func (a *accumulator) bad(i int64, w, c float64) {
 
 // requant compares the candidate's blocks with the requantised baseline.
 func (a *accumulator) requant(p *pair, r *run) error {
-	q, t := &a.d.Requant, p.c.Type
-	if q.Checked == "exact" {
+	t := p.c.Type
+	if t.BlockValues() == 1 { // one value, one encoding
 		a.want = sized(a.want, len(r.rawC))
 		if err := quant.Quantize(t, a.want, r.b); err != nil {
 			return err
@@ -262,11 +261,13 @@ func (a *accumulator) requant(p *pair, r *run) error {
 		n := t.BlockBytes()
 		for i := 0; i < len(a.want); i += n {
 			if !bytes.Equal(a.want[i:i+n], r.rawC[i:i+n]) {
-				q.Unequal++
+				a.d.Requant.Unequal++
 			}
 		}
-	}
-	if t.BlockValues() > 1 {
+	} else {
+		if err := a.fit.Add(t, r.rawC, r.b); err != nil {
+			return err
+		}
 		if err := a.error.add(t, r.rawC, r.b, r.c); err != nil {
 			return err
 		}
@@ -308,20 +309,32 @@ func (a *accumulator) finish(p *pair) {
 	}
 	q.Error, d.Under = a.error.result(), a.under.result()
 	d.RowsPermuted = d.RowsChanged > 1 && !a.adapt && p.b.Type == p.c.Type && a.rowsB == a.rowsC
-	q.Exact = q.Checked == "exact" && q.Unequal == 0
-	q.OK = q.Exact || p.mayRound(q) && q.Error.rounding(d.Values)
+	if !q.Checked {
+		return
+	}
+	if p.c.Type.BlockValues() > 1 {
+		q.Unequal = a.fit.Unequal
+		if e := a.fit.Error / a.fit.Rounding; e-e == 0 {
+			q.Excess = e
+		}
+	}
+	q.Exact = q.Unequal == 0
+	// In the baseline's own type rounding gives back what it was given.
+	other := p.b.Type != p.c.Type
+	q.Settled = q.Exact || other && p.c.Type.BlockValues() > 1 && a.fit.Settled()
+	q.OK = q.Settled || other && p.mayRound(q) && q.Error.rounding(d.Values)
 }
 
-// mayRound reports whether an inexact candidate may still be the baseline
-// rounded by another encoder.
+// mayRound reports whether a candidate with codes that are not the nearest may
+// still be the baseline, rounded by another encoder.
 func (p *pair) mayRound(q *Requant) bool {
-	switch p.c.Type {
-	case quant.Q4_K, quant.Q5_K, quant.Q6_K:
-		return p.b.Type != p.c.Type // else rounding gives back what it was given
-	case quant.Q4_0, quant.Q4_1, quant.Q5_0, quant.Q5_1:
+	switch t := p.c.Type; {
+	case t.Searched():
+		return true
+	case t.BlockValues() > 1 && t != quant.Q8_0:
 		// An importance matrix changes nearly every block. Few unequal blocks
 		// are blocks that were changed afterwards.
-		return p.b.Type != p.c.Type && 2*q.Unequal > q.Blocks
+		return 2*q.Unequal > q.Blocks
 	}
 	return false // Q8_0 and the float types have one encoding
 }

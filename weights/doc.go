@@ -30,15 +30,16 @@
 //
 // # Relations
 //
-// [Compare] finds the closest relation that the bytes prove. "requantised" is
-// exact where the candidate's format has one encoding (float types, Q8_0) or is
-// encoded without an importance matrix (Q4_0, Q4_1, Q5_0, Q5_1): every block
-// equals the requantised baseline. Otherwise it means that the errors look like
-// rounding in the candidate's own steps: a change smaller than that rounding
-// hides in it, whatever its purpose. A candidate made from a finer
-// source than the baseline is never "requantised", for what lies below the
-// baseline's steps is unknown; [TensorDelta].Under says whether that source
-// could be the baseline's too.
+// [Compare] finds the closest relation that the bytes prove. A "requantised"
+// pair is exact where every block equals the requantised baseline, as package
+// quant encodes it. It is settled also where another quantiser chose the scales:
+// every value then is the nearest that its block can express, and the scales
+// are such as a quantiser chooses; package quant says what that leaves to an
+// attacker. Otherwise "requantised" means that the errors look like rounding in
+// the candidate's own steps: a change smaller than that rounding hides in it,
+// whatever its purpose. A candidate made from a finer source than the baseline
+// is never "requantised", for what lies below the baseline's steps is unknown;
+// [TensorDelta].Under says whether that source could be the baseline's too.
 //
 // # Not here
 //

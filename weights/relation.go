@@ -2,6 +2,7 @@ package weights
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -21,7 +22,10 @@ type Relation struct {
 	Kind     RelationKind `json:"kind"`
 	Reason   string       `json:"reason"`    // one sentence; may quote text from the files
 	SameFile bool         `json:"same_file"` // the two identities are equal
-	Exact    bool         `json:"exact"`     // Requantised only: proven to the bit for every tensor
+	// Settled: every tensor is proven to be the baseline's, in its bits or as a
+	// rounding to the candidate's format.
+	Settled bool `json:"settled"`
+	Exact   bool `json:"exact"` // Requantised only: proven to the bit for every tensor
 	// AdapterOnly: both use the same model file, so that ΔW is exactly what the
 	// adapters say.
 	AdapterOnly bool `json:"adapter_only"`
@@ -79,7 +83,9 @@ func incomparable(b, c *Model, cmp *Comparison, names []string) (Relation, bool)
 // relate judges tensors that were compared.
 func relate(b, c *Model, cmp *Comparison) Relation {
 	r := Relation{SameFile: b.Identity() == c.Identity()}
-	var same, exact, within, under, permuted, bad int
+	var same, exact, nearest, within, under, permuted, bad int
+	var excess float64
+	own, foreign := map[string]int{}, map[string]int{}
 	var cosines []float64
 	for _, t := range cmp.Tensors {
 		switch {
@@ -87,10 +93,20 @@ func relate(b, c *Model, cmp *Comparison) Relation {
 			same++
 		case t.Requant.Exact:
 			exact++
+		case t.Requant.Settled:
+			nearest++
+			excess = max(excess, t.Requant.Excess)
 		case t.Requant.OK:
 			within++
 		case t.Under != StepError{} && t.Under.rounding(t.Values):
 			under++
+		}
+		if t.Requant.Settled {
+			if q := t.Requant; 2*q.Unequal > q.Blocks {
+				foreign[t.CandidateType]++
+			} else {
+				own[t.CandidateType]++
+			}
 		}
 		if t.RowsPermuted {
 			permuted++
@@ -112,24 +128,35 @@ func relate(b, c *Model, cmp *Comparison) Relation {
 	r.AdapterOnly = adapters && b.base.sha256 == c.base.sha256
 	switch {
 	case r.SameFile:
-		r.Kind, r.Reason = SameBits, "the two are the same weights, byte for byte"
+		r.Kind, r.Settled, r.Reason = SameBits, true, "the two are the same weights, byte for byte"
 	case missing == 0 && same == all:
-		r.Kind, r.Reason = SameBits, fmt.Sprintf("all %d tensors have the same bits; only what stands around them differs", all)
+		r.Kind, r.Settled, r.Reason = SameBits, true, fmt.Sprintf("all %d tensors have the same bits; only what stands around them differs", all)
 	case r.AdapterOnly:
 		r.Kind, r.Reason = Derived, fmt.Sprintf("the same model file with other adapters: %d of %d tensors change, by exactly what the adapters say", all-same, all)
 	case missing == 0 && same+exact == all:
-		r.Kind, r.Exact = Requantised, true
+		r.Kind, r.Settled, r.Exact = Requantised, true, true
 		r.Reason = fmt.Sprintf("%d tensors equal the requantised baseline to the bit, %d are unchanged", exact, same)
-	case missing == 0 && same+exact+within == all:
+	case missing == 0 && same+exact+nearest == all:
+		r.Kind, r.Settled = Requantised, true
+		r.Reason = fmt.Sprintf("%d tensors are the baseline rounded to the nearest on scales of another quantiser (squared error at most %.2f of plain rounding), %d equal the requantised baseline to the bit, %d are unchanged", nearest, excess, exact, same)
+		for _, t := range slices.Sorted(maps.Keys(foreign)) {
+			// One quantiser makes a file. What it leaves to ggml's plain encoder
+			// are a few tables of which it knows no importance.
+			if own[t] >= foreign[t] {
+				r.Settled = false
+				r.Reason += fmt.Sprintf("; of the %s tensors only %d of %d are another quantiser's, which a file made in one go does not show", t, foreign[t], own[t]+foreign[t])
+			}
+		}
+	case missing == 0 && same+exact+nearest+within == all:
 		r.Kind = Requantised
-		r.Reason = fmt.Sprintf("%d tensors lie within rounding of the baseline, %d equal the requantised baseline to the bit, %d are unchanged", within, exact, same)
+		r.Reason = fmt.Sprintf("%d tensors lie within rounding of the baseline, but their values are not the nearest or their scales not a quantiser's; %d are the baseline rounded to the nearest on scales of another quantiser, %d equal the requantised baseline to the bit, %d are unchanged", within, nearest, exact, same)
 	case median < minCosine:
 		r.Kind = Unrelated
 		r.Reason = fmt.Sprintf("shapes and vocabulary agree, but the values do not: the median cosine between matrices is %.3f", median)
 	default:
 		r.Kind = Derived
-		r.Reason = fmt.Sprintf("same architecture, shapes and vocabulary; %d of %d tensors have other values (median cosine between matrices %.4f)", all-same-exact-within, all, median)
-		if under > 0 && same+exact+within+under == all {
+		r.Reason = fmt.Sprintf("same architecture, shapes and vocabulary; %d of %d tensors have other values (median cosine between matrices %.4f)", all-same-exact-nearest-within, all, median)
+		if under > 0 && same+exact+nearest+within+under == all {
 			r.Reason += "; the baseline is too coarse to tell the candidate from its own source: trust needs a baseline of the candidate's precision or finer"
 		}
 		if permuted > 0 {

@@ -1,7 +1,10 @@
-// Command requantise writes a copy of a GGUF model with its matrices as Q8_0,
-// the format that the figures of the engine are stated for.
+// Command requantise writes a copy of a GGUF model with its matrices in another
+// type: Q8_0, for which the figures of the engine are stated, or a given one.
 //
-// Usage: requantise IN.gguf OUT.gguf
+// Usage: requantise IN.gguf OUT.gguf [TYPE]
+//
+// TYPE is a type such as Q4_K, or Q4_K_M or Q5_K_M. Rows that are no multiple of
+// 256 values get the type that llama.cpp takes instead of a k-quant.
 package main
 
 import (
@@ -12,7 +15,6 @@ import (
 
 	"github.com/weighbridge/weighbridge/internal/durable"
 	"github.com/weighbridge/weighbridge/weights"
-	"github.com/weighbridge/weighbridge/weights/quant"
 )
 
 func main() {
@@ -23,8 +25,11 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) != 2 {
-		return fmt.Errorf("usage: requantise IN.gguf OUT.gguf")
+	if len(args) == 2 {
+		args = append(args, "Q8_0")
+	}
+	if len(args) != 3 {
+		return fmt.Errorf("usage: requantise IN.gguf OUT.gguf [TYPE]")
 	}
 	ctx := context.Background()
 	m, err := weights.Open(ctx, weights.Artifact{Model: args[0]})
@@ -32,5 +37,5 @@ func run(args []string) error {
 		return err
 	}
 	defer m.Close()
-	return durable.Write(args[1], 0o644, func(w io.Writer) error { return m.Requantise(ctx, w, quant.Q8_0) })
+	return durable.Write(args[1], 0o644, func(w io.Writer) error { return m.RequantiseMix(ctx, w, args[2]) })
 }

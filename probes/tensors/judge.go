@@ -63,9 +63,14 @@ func (r *report) relation(c *weights.Comparison) {
 		f.Title = "The weights are the baseline's, requantised, to the bit"
 		f.Detail += "This settles their values without any token: nothing was added, not even what no question would show. What quantising itself changed is for the benchmarks."
 		f.Families = []string{edt, qnt}
+	case k == weights.Requantised && c.Relation.Settled:
+		f.Title = "The weights are the baseline's, rounded to the nearest by another quantiser"
+		f.Detail += "Every value is the nearest that its block can express and no block is coarser than a quantiser leaves it, which settles the values without any token. " +
+			"All that the maker could choose are the blocks' scales, within that bound. What quantising itself changed is for the benchmarks."
+		f.Families = []string{edt, qnt}
 	case k == weights.Requantised:
 		f.Title = "The weights are the baseline's within the rounding of their format"
-		f.Detail += "A change would have to hide below one quantisation step everywhere. The format's encoder searches for its scales, so equality to the bit cannot be asked."
+		f.Detail += "A change would have to hide below one quantisation step everywhere. But the rounding leaves choices that a quantiser does not make: values that are not the nearest, or scales of another kind than the rest."
 		f.Families = []string{edt, qnt}
 	case k == weights.Derived:
 		f.Title = "The weights were derived from the baseline's"
@@ -148,30 +153,40 @@ const fewest = 4
 // another format. A merged adapter that is quantised afterwards moves the same
 // kinds of matrices in all layers, which is no exception.
 func (r *report) requantised(c *weights.Comparison) {
-	var bad []string
-	exact, within := 0, 0
+	var bad, loose []string
+	exact, nearest := 0, 0
 	for i := range c.Tensors {
 		t := &c.Tensors[i]
+		say := func() string {
+			return fmt.Sprintf("%s (%s, largest error %.3g steps, %d of %d values beyond rounding)", name(t.Name), t.CandidateType, number(t.Requant.Error.Max), t.Requant.Error.Beyond, t.Values)
+		}
 		switch {
-		case t.BaselineType == t.CandidateType || t.Requant.Checked == "":
+		case t.BaselineType == t.CandidateType || !t.Requant.Checked:
 		case t.Requant.Exact:
 			exact++
+		case t.Requant.Settled:
+			nearest++
 		case t.Requant.OK:
-			within++
+			loose = append(loose, say())
 		default:
-			bad = append(bad, fmt.Sprintf("%s (%s, largest error %.3g steps, %d of %d values beyond rounding)", name(t.Name), t.CandidateType, number(t.Requant.Error.Max), t.Requant.Error.Beyond, t.Values))
+			bad = append(bad, say())
 		}
 	}
-	converted := exact + within + len(bad)
-	if len(bad) == 0 || exact+within < fewest || len(bad) > max(2, converted/50) {
+	converted := exact + nearest + len(loose) + len(bad)
+	few := max(2, converted/50)
+	// Tensors that hide within rounding stand out only among settled ones.
+	if len(loose)+len(bad) <= few {
+		bad, loose = append(bad, loose...), nil
+	}
+	if len(bad) == 0 || exact+nearest+len(loose) < fewest || len(bad) > few {
 		return
 	}
 	f := record.Finding{Rule: "requantised", Class: record.Tampered, Tier: record.Proven, Families: []string{edt, qnt},
 		Title:     fmt.Sprintf("%d of %d requantised tensors are not the baseline's", len(bad), converted),
 		Statistic: "tensors beyond rounding", Value: record.Float(float64(len(bad))), N: converted,
 		Null:   "the baseline, requantised",
-		Detail: some(bad, maxNames) + fmt.Sprintf(". All others (%d to the bit, %d within rounding) are. Quantising does not do that, and training does not leave the rest to the bit: these tensors were edited.", exact, within)}
-	if within > 0 {
+		Detail: some(bad, maxNames) + fmt.Sprintf(". All others (%d to the bit, %d rounded to the nearest, %d within rounding) are. Quantising does not do that, and training does not leave the rest to the bit: these tensors were edited.", exact, nearest, len(loose))}
+	if nearest+len(loose) > 0 {
 		f.Tier = record.Divergent
 		f.Detail += " Not every other tensor could be shown equal to the bit, so this is no proof."
 	}

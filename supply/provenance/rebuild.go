@@ -178,7 +178,7 @@ func (b *rebuild) computable() bool {
 		b.problem(false, RuleRecipe, "imatrix", "an importance matrix weighed the rounding, so that the outcome is not a function of baseline and type")
 	case err != nil:
 		b.problem(false, RuleRecipe, "type", "%.60q is a mixture of types or none; only %s have one encoding each", b.recipe.Type, strings.Join(encodable, ", "))
-	case !t.CanQuantize():
+	case !t.CanQuantize() || t.Searched():
 		b.problem(false, RuleRecipe, "type", "the scales of %s are chosen by search, so that its bits depend on the program that made them", t)
 	default:
 		return true

@@ -101,7 +101,7 @@ func (m *remake) run(ctx context.Context) (o outcome, err error) {
 		}
 	}
 	switch {
-	case !m.c.Type.CanQuantize():
+	case !m.c.Type.CanQuantize() || m.c.Type.Searched():
 		o.search = fmt.Sprintf("the scales of %s are chosen by search", m.c.Type)
 		return o, nil
 	case !b.Type.CanDequantize():
