@@ -19,6 +19,7 @@ import (
 	"github.com/weighbridge/weighbridge/weights"
 	"github.com/weighbridge/weighbridge/weights/gguf"
 	"github.com/weighbridge/weighbridge/weights/quant"
+	"github.com/weighbridge/weighbridge/weights/quant/quanttest"
 )
 
 func fake() *runnertest.Fake { return runnertest.New(runnertest.Options{}) }
@@ -81,6 +82,28 @@ func fineTune(f *pairtest.File, sd float64) *pairtest.File {
 	return f
 }
 
+// otherwise rounds all matrices to the values of Q4_0 blocks with scales that
+// ggml does not choose, times stretch.
+func otherwise(f *pairtest.File, stretch float64) *pairtest.File {
+	for i := range f.Tensors {
+		x := &f.Tensors[i]
+		if len(x.Shape) > 1 && x.Shape[0]%32 == 0 {
+			x.Type, x.Raw = quant.Q4_0, quanttest.Quantiser{Stretch: stretch}.Encode(quant.Q4_0, x.Values, int(x.Shape[0]))
+		}
+	}
+	return f
+}
+
+// flip changes one code of a tensor of otherwise.
+func flip(f *pairtest.File, name string) *pairtest.File {
+	for _, x := range f.Tensors {
+		if x.Name == name {
+			x.Raw[5] ^= 0x10
+		}
+	}
+	return f
+}
+
 // lora merges rank-2 updates into all attention inputs.
 func lora(f *pairtest.File) *pairtest.File {
 	for l := range pairtest.Layers {
@@ -108,6 +131,9 @@ func TestTiers(t *testing.T) {
 		"same":                      {pairtest.Model(), "relation", record.Consistent, record.Relation, "bit for bit", true},
 		"other metadata":            {pairtest.Model().Set("general.name", gguf.V("x")), "relation", record.Consistent, record.Relation, "bit for bit", true},
 		"requantised":               {pairtest.Model().As(quant.Q8_0), "relation", record.Consistent, record.Relation, "to the bit", true},
+		"by another quantiser":      {otherwise(pairtest.Model(), 1), "relation", record.Consistent, record.Relation, "rounded to the nearest", true},
+		"one code of another's":     {flip(otherwise(pairtest.Model(), 1), down), "requantised", record.Divergent, record.Tampered, down, false},
+		"on coarse scales":          {otherwise(pairtest.Model(), 1.5), "relation", record.Consistent, record.Relation, "choices that a quantiser does not make", true},
 		"fine-tuned":                {fineTune(pairtest.Model(), 0.001), "place", record.Consistent, record.Behaviour, "matrices moved", true},
 		"fine-tuned and quantised":  {fineTune(pairtest.Model(), 0.01).As(quant.Q8_0), "place", record.Consistent, record.Behaviour, "matrices moved", true},
 		"merged adapter":            {lora(pairtest.Model()), "place", record.Consistent, record.Behaviour, "Only attention moved", true},

@@ -41,6 +41,7 @@ type Tensor struct {
 	Type   quant.Type
 	Shape  []uint64 // ggml order
 	Values []float32
+	Raw    []byte // the blocks to store, where they are not those of quant.Quantize
 }
 
 // File is a GGUF file in the making.
@@ -126,7 +127,7 @@ func (f *File) Tokens() []string {
 
 // Put adds or replaces a tensor.
 func (f *File) Put(name string, t quant.Type, shape []uint64, values []float32) *File {
-	x := Tensor{name, t, shape, values}
+	x := Tensor{Name: name, Type: t, Shape: shape, Values: values}
 	for i := range f.Tensors {
 		if f.Tensors[i].Name == name {
 			f.Tensors[i] = x
@@ -174,7 +175,9 @@ func (f *File) Write(t testing.TB) string {
 			t.Fatalf("tensor %s: %d values are no whole blocks of %s", x.Name, len(x.Values), x.Type)
 		}
 		raw := make([]byte, n)
-		if err := quant.Quantize(x.Type, raw, x.Values); err != nil {
+		if x.Raw != nil {
+			raw = x.Raw
+		} else if err := quant.Quantize(x.Type, raw, x.Values); err != nil {
 			t.Fatal(err)
 		}
 		list = append(list, gguf.Source{Name: x.Name, Type: x.Type, Shape: x.Shape, Data: func(w io.Writer) error {
