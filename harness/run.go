@@ -223,6 +223,9 @@ func (r *run) settled(s plan.Step) *record.Finding {
 	}
 	if rel.Kind == weights.Requantised {
 		f.Detail = "What the coarser format itself costs in ability was not measured; --ask-settled measures it."
+		if !rel.Exact {
+			f.Detail += " The scales are the maker's choice, within the bounds of what quantisers choose; all else follows from the baseline."
+		}
 	}
 	return &f
 }

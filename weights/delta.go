@@ -72,7 +72,7 @@ type Requant struct {
 	// Excess is the squared error of the unequal blocks over that of plain
 	// rounding, 0 where there is none.
 	Excess float64 `json:"excess"`
-	// Error is w_c-w_b in steps of the candidate's blocks.
+	// Error is w_c-w_b in steps of the candidate's blocks, where they differ.
 	Error StepError `json:"error"`
 }
 
@@ -195,20 +195,12 @@ func (a *accumulator) values(p *pair, r *run) {
 			continue
 		}
 		before := a.d.Differing + a.d.BadBaseline + a.d.BadCandidate
-		for i := row * cols; i < (row+1)*cols; i++ {
-			w, c, d := r.at(i)
-			if d-d != 0 {
-				a.bad(base+int64(i-row*cols), w, c)
-				continue
+		if a.adapt {
+			for i := row * cols; i < (row+1)*cols; i++ {
+				a.value(base+int64(i-row*cols), r, i)
 			}
-			a.w2 += float64(w * w)
-			a.c2 += float64(c * c)
-			a.wc += float64(w * c)
-			if d != 0 {
-				a.d2 += float64(d * d)
-				a.d.Differing++
-				a.d.MaxAbs = max(a.d.MaxAbs, math.Abs(d))
-			}
+		} else {
+			a.row(base, r.b[row*cols:(row+1)*cols], r.c[row*cols:(row+1)*cols])
 		}
 		if before == a.d.Differing+a.d.BadBaseline+a.d.BadCandidate {
 			continue
@@ -220,6 +212,53 @@ func (a *accumulator) values(p *pair, r *run) {
 			a.rowsC.add(r.rawC[row*n : (row+1)*n])
 		}
 	}
+}
+
+// value is for values that adapters change.
+func (a *accumulator) value(at int64, r *run, i int) {
+	w, c, d := r.at(i)
+	if d-d != 0 {
+		a.bad(at, w, c)
+		return
+	}
+	a.w2 += float64(w * w)
+	a.c2 += float64(c * c)
+	a.wc += float64(w * c)
+	if d != 0 {
+		a.d2 += float64(d * d)
+		a.d.Differing++
+		a.d.MaxAbs = max(a.d.MaxAbs, math.Abs(d))
+	}
+}
+
+// row is value for a row of stored values, with the sums in registers.
+func (a *accumulator) row(base int64, b, c []float32) {
+	w2, c2, wc, d2, top := a.w2, a.c2, a.wc, a.d2, a.d.MaxAbs
+	differing := int64(0)
+	c = c[:len(b)]
+	for i, v := range b {
+		w, x := float64(v), float64(c[i])
+		d := x - w
+		if d-d != 0 {
+			a.bad(base+int64(i), w, x)
+			continue
+		}
+		w2 += float64(w * w)
+		c2 += float64(x * x)
+		wc += float64(w * x)
+		if d != 0 {
+			d2 += float64(d * d)
+			differing++
+			if d < 0 {
+				d = -d
+			}
+			if d > top {
+				top = d
+			}
+		}
+	}
+	a.w2, a.c2, a.wc, a.d2, a.d.MaxAbs = w2, c2, wc, d2, top
+	a.d.Differing += differing
 }
 
 // sameRow is what is left to do for a row of equal bits.
@@ -254,28 +293,45 @@ func (a *accumulator) bad(i int64, w, c float64) {
 func (a *accumulator) requant(p *pair, r *run) error {
 	t := p.c.Type
 	if t.BlockValues() == 1 { // one value, one encoding
-		a.want = sized(a.want, len(r.rawC))
-		if err := quant.Quantize(t, a.want, r.b); err != nil {
-			return err
-		}
-		n := t.BlockBytes()
-		for i := 0; i < len(a.want); i += n {
-			if !bytes.Equal(a.want[i:i+n], r.rawC[i:i+n]) {
-				a.d.Requant.Unequal++
+		want := r.rawB
+		if t != p.b.Type {
+			a.want = sized(a.want, len(r.rawC))
+			want = a.want
+			if err := quant.Quantize(t, want, r.b); err != nil {
+				return err
 			}
 		}
+		a.d.Requant.Unequal += unequal(want, r.rawC, t.BlockBytes())
 	} else {
+		before := a.fit.Unequal
 		if err := a.fit.Add(t, r.rawC, r.b); err != nil {
 			return err
 		}
-		if err := a.error.add(t, r.rawC, r.b, r.c); err != nil {
-			return err
+		if before < a.fit.Unequal { // else there is nothing but the format's own rounding
+			if err := a.error.add(t, r.rawC, r.b, r.c); err != nil {
+				return err
+			}
 		}
 	}
 	if t != p.b.Type && p.b.Type.BlockValues() > 1 {
 		return a.under.add(p.b.Type, r.rawB, r.b, r.c)
 	}
 	return nil
+}
+
+// unequal counts the runs of n bytes that differ.
+func unequal(a, b []byte, n int) (count int64) {
+	b = b[:len(a)]
+	for i := 0; i+n <= len(a); i += n {
+		if n == 2 {
+			if a[i] != b[i] || a[i+1] != b[i+1] {
+				count++
+			}
+		} else if !bytes.Equal(a[i:i+n], b[i:i+n]) {
+			count++
+		}
+	}
+	return count
 }
 
 func sized[T any](s []T, n int) []T {

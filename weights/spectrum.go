@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/rand/v2"
 
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 )
@@ -230,7 +232,10 @@ func (p *pair) deltas(ctx context.Context, do func(first int, d *mat.Dense)) err
 	return p.runs(ctx, func(r *run) error {
 		d := buf[:r.rows*cols]
 		for i := range d {
-			_, _, v := r.at(i)
+			v := float64(r.c[i]) - float64(r.b[i])
+			if r.upB != nil || r.upC != nil {
+				_, _, v = r.at(i)
+			}
 			if v-v != 0 {
 				v = 0
 			}
@@ -269,9 +274,8 @@ func (p *pair) multiplyT(ctx context.Context, x [][]float64) ([][]float64, error
 	m := columns(x)
 	err := p.deltas(ctx, func(first int, d *mat.Dense) {
 		rows, _ := d.Dims()
-		var y mat.Dense
-		y.Mul(d.T(), m.Slice(first, first+rows, 0, len(x)))
-		sum.Add(sum, &y)
+		part := m.Slice(first, first+rows, 0, len(x)).(*mat.Dense)
+		blas64.Gemm(blas.Trans, blas.NoTrans, 1, d.RawMatrix(), part.RawMatrix(), 1, sum.RawMatrix())
 	})
 	out := newColumns(len(x), p.b.Cols())
 	for k := range out {
