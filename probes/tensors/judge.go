@@ -174,8 +174,11 @@ func (r *report) requantised(c *weights.Comparison) {
 	}
 	converted := exact + nearest + len(loose) + len(bad)
 	few := max(2, converted/50)
-	// Tensors that hide within rounding stand out only among settled ones.
-	if len(loose)+len(bad) <= few {
+	// What lies within rounding stands out only among tensors that are equal to
+	// the bit: an importance matrix can leave single blocks coarser than Fit takes.
+	hidden := 0
+	if nearest == 0 && len(loose)+len(bad) <= few {
+		hidden = len(loose)
 		bad, loose = append(bad, loose...), nil
 	}
 	if len(bad) == 0 || exact+nearest+len(loose) < fewest || len(bad) > few {
@@ -189,6 +192,10 @@ func (r *report) requantised(c *weights.Comparison) {
 	if nearest+len(loose) > 0 {
 		f.Tier = record.Divergent
 		f.Detail += " Not every other tensor could be shown equal to the bit, so this is no proof."
+	}
+	if hidden > 0 {
+		f.Tier = record.Divergent
+		f.Detail += fmt.Sprintf(" %d of them lie within the rounding of their format, as another quantiser could leave them, so this is no proof.", hidden)
 	}
 	r.add(f)
 }
