@@ -119,8 +119,9 @@ const (
 	// matrix it stays below 1.3 in the k-quants and 2.2 elsewhere, with one whose
 	// logarithm has a standard deviation of 1 below 2.7.
 	maxCoarse = 4
-	// maxExcess bounds the same of all blocks that differ: below 1 in all of
-	// these cases. It is what limits a choice of scales for another purpose.
+	// maxExcess bounds the same of all measured blocks: below 1 in all of these
+	// cases, and up to 1.03 in plain ones of trained weights. It is what limits a
+	// choice of scales for another purpose.
 	maxExcess = 1.1
 	// maxNear bounds the error of a k-quant block over that of ggml's. Builds
 	// with fused multiply-add differ in up to 1 % of the blocks (16 % in Q2_K)
