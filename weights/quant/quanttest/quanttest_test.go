@@ -74,3 +74,34 @@ func TestOneBlock(t *testing.T) {
 		}
 	}
 }
+
+// TestLateChange: a code that changes after most blocks have shown whose they
+// are unsettles a long tensor too, when it is added in parts.
+func TestLateChange(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	x := make([]float32, 1024*256)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64() * 0.05)
+	}
+	n := quant.Q4_K.BlockBytes()
+	own := make([]byte, 1024*n)
+	if err := quant.Quantize(quant.Q4_K, own, x); err != nil {
+		t.Fatal(err)
+	}
+	for name, blocks := range map[string][]byte{"ggml's": own, "another's": Quantiser{}.Encode(quant.Q4_K, x, 4096)} {
+		for _, changed := range []bool{false, true} {
+			if changed {
+				blocks[1000*n+50] ^= 0x10
+			}
+			var f quant.Fit
+			for at := 0; at < 1024; at += 64 {
+				if err := f.Add(quant.Q4_K, blocks[at*n:(at+64)*n], x[at*256:(at+64)*256]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if f.Blocks != 1024 || f.Settled() == changed || f.Exact() != (!changed && name == "ggml's") {
+				t.Errorf("%s, changed %v: settled %v, %d of %d blocks differ, %d foreign, %d astray", name, changed, f.Settled(), f.Unequal, f.Blocks, f.Foreign, f.Astray)
+			}
+		}
+	}
+}
