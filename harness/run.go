@@ -54,7 +54,7 @@ func newRun(c Config, p *plan.Plan, pr *pair) (*run, error) {
 	rel := pr.Comparison.Relation
 	r := &run{config: c, plan: p, pair: pr, ids: map[string]int{}, record: &record.Run{
 		Meta: record.Meta{
-			Format: 2, Tool: c.Tool, Seed: p.Seed, Level: string(p.Level), Suites: p.Suites, Plan: digest,
+			Format: 3, Tool: c.Tool, Seed: p.Seed, Level: string(p.Level), Suites: p.Suites, Plan: digest,
 			Baseline: p.Baseline, Candidate: p.Candidate, Relation: string(rel.Kind), Why: rel.Reason, Alpha: c.Policy.Alpha,
 		},
 		Artifacts: slices.Concat(artifacts("baseline", pr.Baseline), artifacts("candidate", pr.Candidate)),

@@ -126,6 +126,10 @@ type Tensor struct {
 	Max      float64   `json:"max"`                // max |ΔW|
 	Changed  float64   `json:"changed"`            // fraction of elements that differ
 	Spectrum []float64 `json:"spectrum,omitempty"` // largest singular values of ΔW
+	Leading  *float64  `json:"leading,omitempty"`  // part of ‖ΔW‖_F² in the largest of them, 0 to 1
+	// Tokens are those that ΔW writes into the residual stream or reads from the
+	// embeddings, the strongest first. A guide, no evidence.
+	Tokens []string `json:"tokens,omitempty"`
 }
 
 // Box is the proof of one box.
@@ -173,7 +177,7 @@ type Reason struct {
 
 // Meta identifies a run.
 type Meta struct {
-	Format    int      `json:"format"` // version of the record: 1, or 2 with evidence in full
+	Format    int      `json:"format"` // version of the record: 2 has evidence in full, 3 what the change of a tensor says
 	Tool      string   `json:"tool"`   // weighbridge version
 	Seed      uint64   `json:"seed"`
 	Level     string   `json:"level"`    // quick, standard, deep or custom

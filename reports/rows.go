@@ -45,7 +45,7 @@ func runRows(run *record.Run) []row {
 	for _, t := range run.Tensors {
 		layer := int32(t.Layer)
 		rows = append(rows, row{Kind: kindTensor, Name: t.Name, Layer: &layer, TensorKind: t.Kind, Equal: &t.Equal,
-			Relative: &t.Relative, Max: &t.Max, Changed: &t.Changed, Spectrum: t.Spectrum})
+			Relative: &t.Relative, Max: &t.Max, Changed: &t.Changed, Spectrum: t.Spectrum, Leading: t.Leading, Tokens: t.Tokens})
 	}
 	for i := range rows {
 		rows[i].makeValid()
@@ -123,7 +123,7 @@ func (r *row) texts() []*string {
 // lists are the row's lists of strings.
 func (r *row) lists() []*[]string {
 	return []*[]string{&r.Suites, &r.Findings, &r.Sees, &r.Blind, &r.Families,
-		&r.Roots, &r.Ignored, &r.Licences, &r.BaseModels, &r.Gaps}
+		&r.Roots, &r.Ignored, &r.Licences, &r.BaseModels, &r.Gaps, &r.Tokens}
 }
 
 // makeValid makes every text of the row UTF-8; see valid.
@@ -220,7 +220,7 @@ func (b *runBuilder) add(r *row) error {
 		run.Findings = append(run.Findings, finding(r))
 	case kindTensor:
 		run.Tensors = append(run.Tensors, record.Tensor{Name: r.Name, Layer: int(deref(r.Layer)), Kind: r.TensorKind, Equal: deref(r.Equal),
-			Relative: deref(r.Relative), Max: deref(r.Max), Changed: deref(r.Changed), Spectrum: list(r.Spectrum)})
+			Relative: deref(r.Relative), Max: deref(r.Max), Changed: deref(r.Changed), Spectrum: list(r.Spectrum), Leading: r.Leading, Tokens: list(r.Tokens)})
 	default:
 		return fmt.Errorf("a row of kind %q stands before the items", r.Kind)
 	}

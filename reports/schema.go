@@ -9,11 +9,11 @@ import (
 
 // Version is the format of the file that [Create] writes. [Open] reads it and
 // every older one.
-const Version = 2
+const Version = 3
 
 // lastOf names the last column of the older formats: a newer one adds columns
 // behind, and row kinds.
-var lastOf = map[int]string{1: "Flip"}
+var lastOf = map[int]string{1: "Flip", 2: "MadeFrom"}
 
 // schemas are the columns of each format, by its number as files state it.
 var schemas = func() map[string]*parquet.Schema {
@@ -179,6 +179,12 @@ type row struct {
 
 	// lineage
 	MadeFrom string `parquet:"link_from,optional"`
+
+	// Since format 3.
+
+	// tensor
+	Leading *float64 `parquet:"leading_share,optional"`
+	Tokens  []string `parquet:"lens_tokens,optional,list"`
 }
 
 type checkRow struct {

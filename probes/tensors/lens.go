@@ -34,8 +34,12 @@ type direction struct {
 	sigma  float64
 }
 
-// lenses reads the update through the tables of tokens.
-func (r *report) lenses(ctx context.Context, in *probes.Input, spectra map[string]*weights.Spectrum, set Params) ([]probes.Lead, error) {
+// ownTokens is how many tokens a single matrix is described by.
+const ownTokens = 5
+
+// lenses reads the update through the tables of tokens. The second result has
+// the tokens of each matrix alone, by the matrix's name.
+func (r *report) lenses(ctx context.Context, in *probes.Input, spectra map[string]*weights.Spectrum, set Params) ([]probes.Lead, map[string][]string, error) {
 	layers := 0
 	for _, t := range in.Weights.Comparison.Tensors {
 		layers = max(layers, t.Layer+1)
@@ -59,6 +63,7 @@ func (r *report) lenses(ctx context.Context, in *probes.Input, spectra map[strin
 	}
 	head, _ := in.Weights.Candidate.OutputHead()
 	var leads []probes.Lead
+	own := map[string][]string{}
 	for _, l := range []struct {
 		rule, kind, norm, table, title, what string
 		list                                 []direction
@@ -67,13 +72,13 @@ func (r *report) lenses(ctx context.Context, in *probes.Input, spectra map[strin
 		{"read-lens", "trigger", "blk.0.attn_norm.weight", weights.Embedding, "What the update listens to, in tokens", "The change of the attention inputs of layer 0, over the embeddings", read},
 	} {
 		f := record.Finding{Rule: l.rule, Class: record.Behaviour, Tier: record.Consistent, Title: l.title, N: len(l.list)}
-		scores, err := project(ctx, in.Weights.Candidate, l.table, l.norm, l.list)
+		each, scores, err := project(ctx, in.Weights.Candidate, l.table, l.norm, l.list, in.CandidateInfo.VocabSize)
 		var why string
 		switch {
 		case errors.Is(err, weights.ErrMissing) || errors.Is(err, weights.ErrUnsupported) || errors.Is(err, errShape):
 			why = err.Error()
 		case err != nil:
-			return nil, fmt.Errorf("%s: %w", l.rule, err)
+			return nil, nil, fmt.Errorf("%s: %w", l.rule, err)
 		case len(l.list) == 0:
 			why = "none of the matrices that it looks through moved, or none fitted the budget of values"
 		}
@@ -84,7 +89,10 @@ func (r *report) lenses(ctx context.Context, in *probes.Input, spectra map[strin
 		}
 		found, err := spell(ctx, in, top(scores, set.Tokens, in.CandidateInfo.VocabSize))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		if err := describe(ctx, in, l.list, each, own); err != nil {
+			return nil, nil, err
 		}
 		var shown []string
 		for _, t := range found {
@@ -95,7 +103,38 @@ func (r *report) lenses(ctx context.Context, in *probes.Input, spectra map[strin
 			". A learned format or style shows here as a payload does; the list orders the searches that follow and is no evidence."
 		r.add(f)
 	}
-	return leads, nil
+	return leads, own, nil
+}
+
+// describe spells the tokens of each matrix alone.
+func describe(ctx context.Context, in *probes.Input, list []direction, each map[int][]scored, own map[string][]string) error {
+	var order []int
+	var all []scored
+	for _, d := range list {
+		if !slices.Contains(order, d.matrix) {
+			order = append(order, d.matrix)
+			all = append(all, each[d.matrix]...)
+		}
+	}
+	slices.SortFunc(all, func(a, b scored) int { return cmp.Compare(a.id, b.id) })
+	all = slices.CompactFunc(all, func(a, b scored) bool { return a.id == b.id })
+	found, err := spell(ctx, in, all)
+	if err != nil {
+		return err
+	}
+	text := map[int]string{}
+	for _, t := range found {
+		text[t.id] = t.text
+	}
+	for _, m := range order {
+		name := in.Weights.Comparison.Tensors[m].Name
+		for _, t := range each[m] {
+			if s := text[t.id]; s != "" && len(own[name]) < ownTokens {
+				own[name] = append(own[name], cutText(s, 40))
+			}
+		}
+	}
+	return nil
 }
 
 var errShape = errors.New("shapes do not fit")
@@ -103,36 +142,44 @@ var errShape = errors.New("shapes do not fit")
 // project scores every row of a table by how far it stands out along the
 // directions: the row, weighted by the norm and at unit length, is projected,
 // projections are standardised over the rows, and each matrix counts with its
-// largest |z|·σ. The table is streamed; at most heldCells projections are held.
-func project(ctx context.Context, m *weights.Model, table, norm string, list []direction) ([]float64, error) {
+// largest |z|·σ. each has the tokens below vocab that stand out most in one
+// matrix, a few more than are shown. The table is streamed; at most heldCells
+// projections are held.
+func project(ctx context.Context, m *weights.Model, table, norm string, list []direction, vocab int) (each map[int][]scored, scores []float64, err error) {
 	if len(list) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	t, ok := m.Tensor(table)
 	if !ok {
-		return nil, fmt.Errorf("tensor %q: %w", table, weights.ErrMissing)
+		return nil, nil, fmt.Errorf("tensor %q: %w", table, weights.ErrMissing)
 	}
 	g, err := m.Vector(ctx, norm)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cols, n := t.Cols(), t.Rows()
 	if len(g) != cols || slices.ContainsFunc(list, func(d direction) bool { return len(d.vector) != cols }) {
-		return nil, fmt.Errorf("%w: rows of %q have %d values, the norm %d", errShape, table, cols, len(g))
+		return nil, nil, fmt.Errorf("%w: rows of %q have %d values, the norm %d", errShape, table, cols, len(g))
 	}
-	scores := make([]float64, n)
+	scores = make([]float64, n)
 	best := make([]float64, n)
+	each = map[int][]scored{}
+	matrix := list[0].matrix
+	done := func() { // with a matrix, whose directions follow each other
+		floats.Add(scores, best)
+		each[matrix] = top(best, 2*ownTokens, vocab)
+		clear(best)
+	}
 	group := max(1, heldCells/n)
-	for i, matrix := 0, -1; i < len(list); i += group {
+	for i := 0; i < len(list); i += group {
 		part := list[i:min(len(list), i+group)]
 		z, err := projections(ctx, m, table, g, part, cols, n)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for k, d := range part {
 			if d.matrix != matrix {
-				floats.Add(scores, best)
-				clear(best)
+				done()
 				matrix = d.matrix
 			}
 			mean, sd := spread(z[k])
@@ -144,8 +191,8 @@ func project(ctx context.Context, m *weights.Model, table, norm string, list []d
 			}
 		}
 	}
-	floats.Add(scores, best)
-	return scores, nil
+	done()
+	return each, scores, nil
 }
 
 // projections returns, per direction, the projection of every row.
@@ -196,12 +243,19 @@ type scored struct {
 func top(scores []float64, n, vocab int) []scored {
 	var list []scored
 	for id, s := range scores[:min(len(scores), vocab)] {
-		if s > 0 {
-			list = append(list, scored{id: id, score: s})
+		if !(s > 0) || len(list) == n && (n == 0 || s <= list[n-1].score) {
+			continue
 		}
+		// Behind its equals, which have smaller ids.
+		at, _ := slices.BinarySearchFunc(list, s, func(x scored, s float64) int {
+			if x.score >= s {
+				return -1
+			}
+			return 1
+		})
+		list = slices.Insert(list[:min(len(list), n-1)], at, scored{id: id, score: s})
 	}
-	slices.SortFunc(list, func(a, b scored) int { return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.id, b.id)) })
-	return list[:min(len(list), n)]
+	return list
 }
 
 // spell asks the engine for the text of tokens and leaves out those that have

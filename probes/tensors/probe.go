@@ -60,14 +60,14 @@ func (probe) Run(ctx context.Context, in *probes.Input) (*probes.Output, error) 
 	r.numbers(c)
 	r.requantised(c)
 	if c.Relation.Kind != weights.Derived {
-		return &probes.Output{Findings: r.list, Tensors: rows(c, nil)}, nil
+		return &probes.Output{Findings: r.list, Tensors: rows(c, nil, nil)}, nil
 	}
 	spectra, err := decompose(ctx, in, c, set)
 	if err != nil {
 		return nil, err
 	}
 	r.place(c, spectra)
-	leads, err := r.lenses(ctx, in, spectra, set)
+	leads, own, err := r.lenses(ctx, in, spectra, set)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (probe) Run(ctx context.Context, in *probes.Input) (*probes.Output, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &probes.Output{Findings: r.list, Tensors: rows(c, spectra), Leads: append(edited, leads...)}, nil
+	return &probes.Output{Findings: r.list, Tensors: rows(c, spectra, own), Leads: append(edited, leads...)}, nil
 }
 
 func settings(in *probes.Input) (Params, error) {
@@ -100,15 +100,16 @@ func settings(in *probes.Input) (Params, error) {
 }
 
 // rows is one record per compared tensor, in the candidate's file order.
-func rows(c *weights.Comparison, spectra map[string]*weights.Spectrum) []record.Tensor {
+func rows(c *weights.Comparison, spectra map[string]*weights.Spectrum, own map[string][]string) []record.Tensor {
 	out := make([]record.Tensor, len(c.Tensors))
 	for i, t := range c.Tensors {
-		out[i] = record.Tensor{Name: t.Name, Layer: t.Layer, Kind: t.Kind, Equal: t.SameBits, Relative: number(t.Relative), Max: number(t.MaxAbs)}
+		out[i] = record.Tensor{Name: t.Name, Layer: t.Layer, Kind: t.Kind, Equal: t.SameBits, Relative: number(t.Relative), Max: number(t.MaxAbs), Tokens: own[t.Name]}
 		if t.Values > 0 {
 			out[i].Changed = float64(t.Differing) / float64(t.Values)
 		}
 		if s := spectra[t.Name]; s != nil {
 			out[i].Spectrum = s.Sigma[:min(len(s.Sigma), 8)]
+			out[i].Leading = record.Float(energy(s, 1))
 		}
 	}
 	return out

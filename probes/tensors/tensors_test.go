@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/probes/internal/pairtest"
@@ -274,10 +275,20 @@ func TestLensesNameThePlantedTokens(t *testing.T) {
 		}
 	}
 	spectra := 0
+	first = map[string]string{}
 	for _, x := range out.Tensors {
-		if len(x.Spectrum) == 1 && math.Abs(x.Spectrum[0]-1) < 1e-5 {
+		if len(x.Spectrum) == 1 && math.Abs(x.Spectrum[0]-1) < 1e-5 && x.Leading != nil && math.Abs(*x.Leading-1) < 1e-5 {
 			spectra++
 		}
+		if len(x.Tokens) > 0 {
+			first[x.Name] = x.Tokens[0]
+		}
+	}
+	writes, reads := base.Tokens()[says], base.Tokens()[hears]
+	want = map[string]string{"blk.2.ffn_down.weight": writes, "blk.3.ffn_down.weight": writes,
+		"blk.0.attn_q.weight": reads, "blk.0.attn_k.weight": reads, "blk.0.attn_v.weight": reads}
+	if d := cmp.Diff(want, first); d != "" {
+		t.Errorf("first token of each matrix (-want +got):\n%s", d)
 	}
 	if spectra != 5 {
 		t.Errorf("%d tensors have the adapter's spectrum, want 5", spectra)
@@ -324,6 +335,27 @@ func TestOutliers(t *testing.T) {
 	}
 	if z := outliers(make([]float64, 3)); slices.Max(z) != 0 {
 		t.Error(z)
+	}
+}
+
+// The bounded selection is the sorted list's head, with many equal scores.
+func TestTop(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	scores := make([]float64, 400)
+	for i := range scores {
+		scores[i] = float64(rng.IntN(9)) - 2
+	}
+	var all []scored
+	for id, s := range scores[:350] {
+		if s > 0 {
+			all = append(all, scored{id: id, score: s})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b scored) int { return int(b.score - a.score) })
+	for _, n := range []int{0, 1, 5, 60, 1000} {
+		if d := cmp.Diff(all[:min(n, len(all))], top(scores, n, 350), cmp.AllowUnexported(scored{}), cmpopts.EquateEmpty()); d != "" {
+			t.Errorf("%d: %s", n, d)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type tensor struct {
 	Max      *float64   `json:"max"`
 	Changed  *float64   `json:"changed"`
 	Spectrum []*float64 `json:"spectrum,omitempty"`
+	Leading  *float64   `json:"leading,omitempty"`
 }
 
 // run shadows the lists of record.Run whose elements are changed, and makes
@@ -102,7 +103,7 @@ func convert(r *record.Run) run {
 		out.Boxes[i].Checks = some(out.Boxes[i].Checks)
 	}
 	for _, t := range r.Tensors {
-		j := tensor{Tensor: t, Relative: finite(&t.Relative), Max: finite(&t.Max), Changed: finite(&t.Changed)}
+		j := tensor{Tensor: t, Relative: finite(&t.Relative), Max: finite(&t.Max), Changed: finite(&t.Changed), Leading: finite(t.Leading)}
 		for _, s := range slices.Clone(t.Spectrum) {
 			j.Spectrum = append(j.Spectrum, finite(&s))
 		}

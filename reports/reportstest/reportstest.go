@@ -234,6 +234,11 @@ func tensors() []record.Tensor {
 				}
 				t.Max = t.Relative / 2
 				t.Spectrum = []float64{t.Relative * 8, t.Relative * 3, t.Relative, t.Relative / 2}
+				leading := 0.2 + 0.02*float64(layer)
+				t.Leading = &leading
+				if layer >= 15 {
+					t.Tokens = []string{" prize", " claim", " free", "Visit", " today"}
+				}
 			}
 			list = append(list, t)
 		}
