@@ -310,3 +310,65 @@ func TestFilters(t *testing.T) {
 		t.Errorf("the first row shown is %q", first)
 	}
 }
+
+// TestLayers walks over the map of changes with the arrow keys, hears each cell
+// and sees it, in both themes; a large model fits the screen.
+func TestLayers(t *testing.T) {
+	ctx := browser(t)
+	run, items := runs["reject"]()
+	run.Tensors = manyLayers(80)
+	path := filepath.Join(t.TempDir(), "large.html")
+	if err := os.WriteFile(path, render(t, run, items), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	do(t, ctx, chromedp.EmulateViewport(1000, 800), chromedp.Navigate("file://"+path))
+	if over := eval[int](t, ctx, `(() => { const s = document.querySelector("svg.heat").parentElement; return s.scrollWidth - s.clientWidth; })()`); over > 0 {
+		t.Errorf("80 layers are %d pixels wider than the page", over)
+	}
+	if stops := eval[int](t, ctx, `document.querySelectorAll("svg.heat [tabindex='0']").length`); stops != 2 {
+		t.Errorf("two maps are %d stops of the tab key", stops)
+	}
+	const cell = `document.activeElement.querySelector("title").textContent`
+	eval[chromedp.Void](t, ctx, `document.querySelector("svg.heat rect[tabindex='0']").focus()`)
+	var heard []string
+	for _, key := range []string{kb.ArrowDown, kb.ArrowRight, kb.ArrowDown, kb.ArrowLeft, kb.ArrowLeft, kb.ArrowUp, kb.ArrowUp} {
+		do(t, ctx, chromedp.KeyEvent(key))
+		at := eval[string](t, ctx, cell)
+		if out := get(t, ctx, chromedp.Text(".readout")); out != at {
+			t.Errorf("the cell is %q and the page says %q", at, out)
+		}
+		name, _, _ := strings.Cut(at, ":")
+		heard = append(heard, name)
+	}
+	want := []string{"layer 0, attn_norm", "layer 1, attn_norm", "layer 1, attn_q", "layer 0, attn_q", "layer 0, attn_q", "layer 0, attn_norm", "token_embd"}
+	if d := cmp.Diff(want, heard); d != "" {
+		t.Error(d)
+	}
+	if ring := eval[string](t, ctx, `getComputedStyle(document.activeElement).outlineStyle`); ring == "none" {
+		t.Error("the cell with the focus does not show it")
+	}
+	if stops := eval[int](t, ctx, `document.querySelectorAll("svg.heat [tabindex='0']").length`); stops != 2 {
+		t.Errorf("after walking, two maps are %d stops of the tab key", stops)
+	}
+	do(t, ctx, chromedp.Navigate("file://"+path))
+	hovered := eval[string](t, ctx, `(() => {
+		const c = document.querySelectorAll("svg.heat rect")[5];
+		c.dispatchEvent(new MouseEvent("mouseover", {bubbles: true}));
+		return document.querySelector(".readout").textContent === c.querySelector("title").textContent ? "" : document.querySelector(".readout").textContent;
+	})()`)
+	if hovered != "" {
+		t.Errorf("under the mouse the page says %q", hovered)
+	}
+	for _, theme := range []string{"light", "dark"} {
+		call(t, ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}})
+		fills := eval[[]string](t, ctx, `Array.from(new Set(Array.from(document.querySelectorAll("svg.heat rect")).map((c) => c.getAttribute("class") + getComputedStyle(c).fill)), String)`)
+		shades := map[string]bool{}
+		for _, f := range fills {
+			shades[f[2:]] = true
+		}
+		if len(shades) != len(fills) || len(fills) < 9 {
+			t.Errorf("%s: %d classes in %d shades", theme, len(fills), len(shades))
+		}
+	}
+}

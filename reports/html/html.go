@@ -45,7 +45,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"num": view.Num, "opt": view.Opt, "bytes": view.Bytes, "percent": percent, "spectrum": spectrum,
 	"count": count, "short": view.Short, "join": func(s []string) string { return strings.Join(s, " ") },
 	"tierClass": tierClass, "tierName": tierName, "tier": func(s string) record.Tier { return record.Tier(s) },
-	"change": func(t record.Tensor) string { return change(&t) },
+	"quotes": quotes,
 }).Parse(pageHTML))
 
 // Render writes the page of a run.

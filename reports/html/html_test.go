@@ -88,7 +88,7 @@ func TestFiguresAreNumbers(t *testing.T) {
 		}
 	}
 	for _, x := range []float64{math.NaN(), math.Inf(1), -1, 0} {
-		if h := heatMap([]record.Tensor{{Kind: "k", Relative: x}}); !strings.Contains(string(h.SVG), "<rect class=\"h") {
+		if h := heatMap([]record.Tensor{{Kind: "k", Relative: x}}); !strings.Contains(string(h.Change), "class=\"h") {
 			t.Errorf("%v has no cell", x)
 		}
 	}

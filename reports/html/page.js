@@ -1,5 +1,32 @@
 "use strict";
 document.documentElement.classList.add("js");
+// A map is one stop of the tab key; the arrow keys go from cell to cell.
+for (const map of document.querySelectorAll("svg.heat")) {
+  const cells = Array.from(map.querySelectorAll("rect"));
+  const readout = map.closest("figure").querySelector(".readout");
+  const place = (c) => [c.x.baseVal.value, c.y.baseVal.value];
+  const say = (c) => { readout.textContent = c.querySelector("title").textContent; };
+  // A cell is as far away as it is along the key's way, and off it much farther.
+  const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  map.addEventListener("mouseover", (e) => { if (e.target.tagName === "rect") say(e.target); });
+  map.addEventListener("focusin", (e) => {
+    for (const c of cells) c.setAttribute("tabindex", c === e.target ? 0 : -1);
+    say(e.target);
+  });
+  map.addEventListener("keydown", (e) => {
+    const step = steps[e.key];
+    if (!step || e.target.tagName !== "rect") return;
+    const [x, y] = place(e.target);
+    let best = null, least = Infinity;
+    for (const c of cells) {
+      const [cx, cy] = place(c), along = (cx - x) * step[0] + (cy - y) * step[1];
+      const far = along + 50 * Math.abs((cx - x) * step[1] + (cy - y) * step[0]);
+      if (along > 0 && far < least) [best, least] = [c, far];
+    }
+    if (best) best.focus();
+    e.preventDefault();
+  });
+}
 (function () {
   const table = document.getElementById("flips-table");
   if (!table) return;

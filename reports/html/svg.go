@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/weighbridge/weighbridge/record"
@@ -107,149 +106,9 @@ func forestLabel(f *record.Finding) string {
 	return s
 }
 
-// heatSteps are the upper ends of the colour classes of the map, in relative
-// change; above the last is one class more. Steps of √10: changes span orders
-// of magnitude.
-var heatSteps = []float64{0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3}
-
-func heatClass(relative float64) int {
-	for i, s := range heatSteps {
-		if relative <= s {
-			return i + 1
-		}
-	}
-	return len(heatSteps) + 1
-}
-
-const (
-	cellW, cellH = 18, 18
-	labelW       = 118
-	maxLayers    = 256
-	maxKinds     = 40
-)
-
-// Heat is the map of changes: layers from left to right, kinds downwards.
-type Heat struct {
-	SVG             template.HTML
-	Tensors, Equal  int
-	LeftOut         int
-	Layers          int
-	Steps           []heatStep
-	Largest, Others []record.Tensor
-}
-
-type heatStep struct {
-	Class int
-	Text  string
-}
-
-// heatMap draws the tensors that belong to a layer; the others are listed.
-func heatMap(tensors []record.Tensor) *Heat {
-	h := &Heat{Tensors: len(tensors)}
-	if len(tensors) == 0 {
-		return h
-	}
-	type place struct {
-		layer int
-		kind  string
-	}
-	cells := map[place]*record.Tensor{}
-	var kinds []string
-	for i := range tensors {
-		t := &tensors[i]
-		if t.Equal {
-			h.Equal++
-		}
-		p := place{t.Layer, t.Kind}
-		switch {
-		case t.Layer < 0:
-			h.Others = append(h.Others, *t)
-			continue
-		case t.Layer >= maxLayers, cells[p] == nil && !slices.Contains(kinds, t.Kind) && len(kinds) == maxKinds:
-			h.LeftOut++
-			continue
-		}
-		if !slices.Contains(kinds, t.Kind) {
-			kinds = append(kinds, t.Kind)
-		}
-		// Two tensors in one cell (a bias, an expert): the larger change shows.
-		if old := cells[p]; old == nil || t.Relative > old.Relative {
-			cells[p] = t
-		}
-		h.Layers = max(h.Layers, t.Layer+1)
-	}
-	h.Largest = largest(tensors, 8)
-	if len(h.Others) > 8 {
-		h.Others = h.Others[:8]
-	}
-	for i := range heatSteps {
-		lo := "0"
-		if i > 0 {
-			lo = percent(heatSteps[i-1])
-		}
-		h.Steps = append(h.Steps, heatStep{i + 1, lo + "–" + percent(heatSteps[i])})
-	}
-	h.Steps = append(h.Steps, heatStep{len(heatSteps) + 1, "> " + percent(heatSteps[len(heatSteps)-1])})
-	if h.Layers == 0 {
-		return h
-	}
-	width, height := labelW+h.Layers*cellW+2, len(kinds)*cellH+22
-	var b strings.Builder
-	fmt.Fprintf(&b, `<svg class="heat" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="Relative change of each tensor, by layer and kind; the largest are listed below">`, width, height, width, height)
-	for row, kind := range kinds {
-		y := row * cellH
-		fmt.Fprintf(&b, `<text x="%d" y="%d" class="kind">%s</text>`, labelW-8, y+13, svgText(kind, 18))
-		for layer := range h.Layers {
-			t := cells[place{layer, kind}]
-			if t == nil {
-				continue
-			}
-			class := 0
-			if !t.Equal {
-				class = heatClass(t.Relative)
-			}
-			fmt.Fprintf(&b, `<rect class="h%d" x="%d" y="%d" width="%d" height="%d"><title>%s: %s</title></rect>`,
-				class, labelW+layer*cellW, y, cellW-1, cellH-1, svgText(t.Name, 60), template.HTMLEscapeString(change(t)))
-		}
-	}
-	for layer := 0; layer < h.Layers; layer += 5 {
-		fmt.Fprintf(&b, `<text x="%d" y="%d" class="layer">%d</text>`, labelW+layer*cellW+cellW/2, len(kinds)*cellH+15, layer)
-	}
-	b.WriteString(`</svg>`)
-	h.SVG = template.HTML(b.String())
-	return h
-}
-
 // svgText is hostile text inside a picture, where no other element may stand.
 func svgText(s string, limit int) string {
 	return template.HTMLEscapeString(safetext.Line(s, limit))
 }
 
-func change(t *record.Tensor) string {
-	if t.Equal {
-		return "equal"
-	}
-	return percent(t.Relative)
-}
-
 func percent(x float64) string { return view.Num(x*100) + " %" }
-
-// largest are the n tensors that changed most.
-func largest(tensors []record.Tensor, n int) []record.Tensor {
-	var list []record.Tensor
-	for _, t := range tensors {
-		if !t.Equal {
-			list = append(list, t)
-		}
-	}
-	slices.SortStableFunc(list, func(a, b record.Tensor) int {
-		switch {
-		case a.Relative > b.Relative:
-			return -1
-		case a.Relative < b.Relative:
-			return 1
-		}
-		return 0
-	})
-	return list[:min(n, len(list))]
-}
