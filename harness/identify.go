@@ -33,6 +33,12 @@ func identify(ctx context.Context, c Config) (*pair, error) {
 	if p.Comparison, err = weights.Compare(ctx, b, d); err != nil {
 		return nil, errors.Join(fmt.Errorf("comparing the pair: %w", err), p.close())
 	}
+	// What the engine makes of such a baseline is no measure of anything.
+	for _, x := range p.Comparison.NotFinite {
+		if !x.Candidate {
+			return nil, errors.Join(fmt.Errorf("%w: tensor %q holds %d values that are NaN or infinite; choose another baseline", ErrBaseline, x.Name, x.Values), p.close())
+		}
+	}
 	if p.sameIDs, err = sameIDs(b, d); err != nil {
 		return nil, errors.Join(err, p.close())
 	}

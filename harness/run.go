@@ -346,6 +346,11 @@ func (r *run) autopsy(ctx context.Context, s plan.Step, cause error) (reason str
 	default:
 		return "", cause
 	}
+	// One such finding is enough: most probes meet the same end.
+	met := func(g record.Finding) bool { return g.Rule == f.Rule && g.Class == f.Class && g.Title == f.Title }
+	if slices.ContainsFunc(r.record.Findings, met) {
+		return reason, nil
+	}
 	err = r.baseline.Ask(ctx, request)
 	if own := (*measure.RefusedError)(nil); err != nil && (!errors.As(err, &own) || own.Err.Code == runners.CodeEngine) {
 		return "", errors.Join(cause, fmt.Errorf("the baseline, put the same request: %w", err))

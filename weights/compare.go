@@ -21,6 +21,17 @@ type Comparison struct {
 	OnlyCandidate []string         `json:"only_candidate"`
 	Unreadable    []string         `json:"unreadable"` // tensors of a type that cannot be decoded, compared by bytes only
 	Metadata      []MetadataChange `json:"metadata"`
+	// NotFinite are the tensors of both sides with values that are no numbers,
+	// also those that could not be compared.
+	NotFinite []NotFinite `json:"not_finite"`
+}
+
+// NotFinite is a tensor with values that are NaN or infinite.
+type NotFinite struct {
+	Candidate bool   `json:"candidate"` // whose it is
+	Name      string `json:"name"`
+	Values    int64  `json:"values"` // that are no numbers
+	First     int64  `json:"first"`  // index of the first of them; among those of both sides where the tensor was compared
 }
 
 // Compare reads both models once, in bounded memory. The result does not
@@ -28,24 +39,24 @@ type Comparison struct {
 func Compare(ctx context.Context, baseline, candidate *Model) (*Comparison, error) {
 	c := &Comparison{
 		Tensors: []TensorDelta{}, OnlyBaseline: []string{}, OnlyCandidate: []string{}, Unreadable: []string{},
-		Metadata: DiffMetadata(baseline.Metadata(), candidate.Metadata()),
+		Metadata: DiffMetadata(baseline.Metadata(), candidate.Metadata()), NotFinite: []NotFinite{},
 	}
 	names := c.match(baseline, candidate)
 	if r, ok := incomparable(baseline, candidate, c, names); ok {
 		c.Relation = r
-		return c, nil
+		return c, c.numbers(ctx, baseline, candidate)
 	}
 	c.Tensors = make([]TensorDelta, len(names))
-	g, ctx := errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, name := range names {
 		g.Go(func() error {
-			p, err := newPair(ctx, baseline, candidate, name)
+			p, err := newPair(gctx, baseline, candidate, name)
 			switch {
 			case err == nil:
-				c.Tensors[i], err = p.delta(ctx, name)
+				c.Tensors[i], err = p.delta(gctx, name)
 			case errors.Is(err, ErrUnsupported):
-				c.Tensors[i], err = bytesOnly(ctx, baseline, candidate, name)
+				c.Tensors[i], err = bytesOnly(gctx, baseline, candidate, name)
 			}
 			return err
 		})
@@ -59,7 +70,59 @@ func Compare(ctx context.Context, baseline, candidate *Model) (*Comparison, erro
 		}
 	}
 	c.Relation = relate(baseline, candidate, c)
-	return c, nil
+	return c, c.numbers(ctx, baseline, candidate)
+}
+
+// numbers fills NotFinite: from the comparison, and for tensors that were not
+// compared by reading them.
+func (c *Comparison) numbers(ctx context.Context, baseline, candidate *Model) error {
+	compared := map[string]*TensorDelta{}
+	for i := range c.Tensors {
+		compared[c.Tensors[i].Name] = &c.Tensors[i]
+	}
+	for _, m := range []*Model{baseline, candidate} {
+		found := make([]NotFinite, len(m.Tensors()))
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(runtime.GOMAXPROCS(0))
+		for i, t := range m.Tensors() {
+			x := &found[i]
+			x.Candidate, x.Name, x.First = m == candidate, t.Name, -1
+			if d := compared[t.Name]; d != nil && !d.BytesOnly && d.RowsBaseline+d.RowsCandidate == 0 && (m == candidate || d.Baseline == t.Name) {
+				if x.Values, x.First = d.BadBaseline, d.FirstBad; m == candidate {
+					x.Values = d.BadCandidate
+				}
+				continue
+			}
+			g.Go(func() error { return x.count(gctx, m) })
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		c.NotFinite = append(c.NotFinite, slices.DeleteFunc(found, func(x NotFinite) bool { return x.Values == 0 })...)
+	}
+	return nil
+}
+
+func (x *NotFinite) count(ctx context.Context, m *Model) error {
+	i := int64(0)
+	for row, err := range m.Rows(ctx, x.Name) {
+		if errors.Is(err, ErrUnsupported) { // listed as unreadable
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, v := range row {
+			if v-v != 0 {
+				if x.Values == 0 {
+					x.First = i
+				}
+				x.Values++
+			}
+			i++
+		}
+	}
+	return nil
 }
 
 // match fills the lists of tensors that one side lacks, and returns the
@@ -99,7 +162,7 @@ func bytesOnly(ctx context.Context, baseline, candidate *Model, name string) (Te
 		return d, err
 	}
 	_, upC, err := candidate.Factors(ctx, c.Name)
-	if err != nil || upB || upC || b.Type != c.Type {
+	if err != nil || upB || upC || b.Type != c.Type || !sameShape(b, c) {
 		return d, err
 	}
 	x, y := make([]byte, hashChunk), make([]byte, hashChunk)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
@@ -25,6 +26,32 @@ func (b *blob) as(t quant.Type, seed uint64) *blob {
 		if shape, ok := matrices()[name]; ok {
 			b.put(name, t, shape[:], halved(values(seed, name)))
 		}
+	}
+	return b
+}
+
+// tokens makes the vocabulary n tokens long: new ones get rows of their own.
+func (b *blob) tokens(n int) *blob {
+	names, kinds := make([]string, n), make([]int32, n)
+	for i := range names {
+		names[i], kinds[i] = fmt.Sprintf("new %d", i), int32(TokenNormal)
+	}
+	copy(names, b.get("tokenizer.ggml.tokens").([]string))
+	copy(kinds, b.get("tokenizer.ggml.token_type").([]int32))
+	b.set("tokenizer.ggml.tokens", gguf.A(names)).set("tokenizer.ggml.token_type", gguf.A(kinds))
+	rows := gaussian(77, n*width, 0.05)
+	copy(rows, halved(values(1, Embedding)))
+	return b.put(Embedding, quant.F16, []uint64{width, uint64(n)}, rows)
+}
+
+// zeros empties the factors of an adapter.
+func zeros(b *blob) *blob {
+	for _, x := range b.tensors {
+		n := uint64(1)
+		for _, d := range x.Shape {
+			n *= d
+		}
+		b.put(x.Name, x.Type, x.Shape, make([]float32, n))
 	}
 	return b
 }
@@ -192,6 +219,11 @@ func TestRelation(t *testing.T) {
 		{"other architecture", base(), base().set("general.architecture", gguf.V("qwen2")), nil, nil, Unrelated, false, `"qwen2"`},
 		{"other vocabulary", base(), base().set("tokenizer.ggml.tokens", gguf.A(renamed)), nil, nil, Unrelated, false, "0 of 48"},
 		{"other shape", base(), base().put(q, quant.F16, []uint64{width, 32}, make([]float32, width*32)), nil, nil, Unrelated, false, "shape"},
+		{"tokens more", base(), base().tokens(vocab + 5), nil, nil, Derived, false, "same architecture, the same shapes but for 5 tokens more, compared with nothing; 1 of 12 tensors have other values"},
+		{"tokens more, requantised", base(), base().as(quant.Q8_0, 1).tokens(vocab + 5), nil, nil, Derived, false, "5 tokens more"},
+		{"tokens fewer", base(), base().tokens(vocab - 5), nil, nil, Derived, false, "but for the last 5 tokens, which the candidate lacks"},
+		{"tokens doubled", base(), base().tokens(2*vocab + 1), nil, nil, Unrelated, false, "only 48 of 97"},
+		{"adapter of zeros", base(), base(), nil, zeros(lora(1)), Derived, false, "name 3 of 12 tensors and add nothing"},
 		{"half of the layers", base(), base().dropTensor("blk.1.attn_q.weight").dropTensor("blk.1.ffn_up.weight").dropTensor("blk.1.ffn_down.weight"), nil, nil, Unrelated, false, "one side only"},
 		{"a bias more", base(), base().put("blk.0.attn_q.bias", quant.F32, []uint64{width}, make([]float32, width)), nil, nil, Derived, false, "1 tensors exist on one side only"},
 		{"untied head of equal values", base(), base().put(Output, quant.F16, []uint64{width, vocab}, values(1, Embedding)), nil, nil, SameBits, false, "13 tensors"},
@@ -430,3 +462,56 @@ func TestRequantiseMix(t *testing.T) {
 type sliceWriter []byte
 
 func (s *sliceWriter) Write(p []byte) (int, error) { *s = append(*s, p...); return len(p), nil }
+
+// Values that are no numbers are found wherever they are: in a tensor that was
+// compared, in one without a partner, in rows that only one side has, in an
+// adapter, and beside a stranger. The baseline's are told apart.
+func TestNotFinite(t *testing.T) {
+	nan := float32(math.NaN())
+	broken := func(b *blob, name string, at int) *blob {
+		for _, x := range b.tensors {
+			if x.Name != name {
+				continue
+			}
+			n := uint64(1)
+			for _, d := range x.Shape {
+				n *= d
+			}
+			v := make([]float32, n)
+			v[at], v[at+2] = nan, float32(math.Inf(-1))
+			return b.put(name, x.Type, x.Shape, v)
+		}
+		panic("no tensor " + name)
+	}
+	const q, extra = "blk.1.attn_q.weight", "blk.0.extra.weight"
+	base := func() *blob { return model(1) }
+	for name, tt := range map[string]struct {
+		base, cand *blob
+		adapter    *blob
+		want       []NotFinite
+	}{
+		"none":                      {base(), base().noisy("", 0.01), nil, []NotFinite{}},
+		"compared":                  {base(), broken(base(), q, 3), nil, []NotFinite{{true, q, 2, 3}}},
+		"both":                      {broken(base(), q, 3), broken(base(), q, 3), nil, []NotFinite{{false, q, 2, 3}, {true, q, 2, 3}}},
+		"the baseline's":            {broken(base(), OutputNorm, 1), base(), nil, []NotFinite{{false, OutputNorm, 2, 1}}},
+		"without a partner":         {base(), broken(base().put(extra, quant.F32, []uint64{8}, make([]float32, 8)), extra, 5), nil, []NotFinite{{true, extra, 2, 5}}},
+		"in a new row":              {base(), broken(base().tokens(vocab+5), Embedding, width*(vocab+2)), nil, []NotFinite{{true, Embedding, 2, width * (vocab + 2)}}},
+		"in an adapter":             {base(), base(), broken(lora(1), "blk.0.attn_q.weight.lora_b", 0), []NotFinite{{true, "blk.0.attn_q.weight", width, 0}}},
+		"beside a stranger":         {base(), broken(model(2).set("general.architecture", gguf.V("qwen2")), q, 3), nil, []NotFinite{{true, q, 2, 3}}},
+		"in a stranger as baseline": {broken(model(2).set("general.architecture", gguf.V("qwen2")), q, 3), base(), nil, []NotFinite{{false, q, 2, 3}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ca := Artifact{Model: tt.cand.file(t)}
+			if tt.adapter != nil {
+				ca.Adapter = tt.adapter.file(t)
+			}
+			c, err := Compare(context.Background(), open(t, Artifact{Model: tt.base.file(t)}), open(t, ca))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(tt.want, c.NotFinite); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}

@@ -35,11 +35,15 @@ type TensorDelta struct {
 	// RowsPermuted: the changed rows are the baseline's rows, bit for bit, in
 	// another order, as after swapping tokens or skipping the converter's
 	// reordering of attention heads.
-	RowsPermuted bool  `json:"rows_permuted"`
-	LowRank      int   `json:"low_rank"`      // bound on rank(ΔW) known from adapters, 0 where none is known
-	BadBaseline  int64 `json:"bad_baseline"`  // NaN or infinite values
-	BadCandidate int64 `json:"bad_candidate"` // NaN or infinite values
-	FirstBad     int64 `json:"first_bad"`     // index of the first such value, -1 where none
+	RowsPermuted bool `json:"rows_permuted"`
+	// RowsBaseline and RowsCandidate count the last rows of a table of tokens that
+	// the other side lacks. No figure is of them.
+	RowsBaseline  int64 `json:"rows_baseline"`
+	RowsCandidate int64 `json:"rows_candidate"`
+	LowRank       int   `json:"low_rank"`      // bound on rank(ΔW) known from adapters, 0 where none is known
+	BadBaseline   int64 `json:"bad_baseline"`  // NaN or infinite values
+	BadCandidate  int64 `json:"bad_candidate"` // NaN or infinite values
+	FirstBad      int64 `json:"first_bad"`     // index of the first such value, -1 where none
 
 	Requant Requant `json:"requant"`
 	// Under is ΔW in steps of the baseline's own blocks, where it has blocks, no
@@ -163,7 +167,7 @@ func (p *pair) delta(ctx context.Context, name string) (TensorDelta, error) {
 	a.d = TensorDelta{
 		Name: name, TensorName: ParseTensorName(name), Baseline: p.b.Name,
 		Shape: p.c.Shape, BaselineType: p.b.Type.String(), CandidateType: p.c.Type.String(),
-		Values: p.c.Values(), Rows: int64(p.c.Rows()), FirstBad: -1,
+		Values: p.c.Values(), Rows: int64(p.c.Rows()), FirstBad: -1, RowsBaseline: p.moreB, RowsCandidate: p.moreC,
 	}
 	for _, up := range []*LowRank{p.upB, p.upC} {
 		if up != nil {
@@ -343,7 +347,7 @@ func sized[T any](s []T, n int) []T {
 
 func (a *accumulator) finish(p *pair) {
 	d := &a.d
-	same := !a.stored && !a.adapt
+	same := !a.stored && !a.adapt && p.moreB+p.moreC == 0
 	d.SameBits = same && p.b.Type == p.c.Type
 	d.Norm, d.DeltaNorm = math.Sqrt(a.w2), math.Sqrt(a.d2)
 	switch {
@@ -379,6 +383,9 @@ func (a *accumulator) finish(p *pair) {
 	other := p.b.Type != p.c.Type
 	q.Settled = q.Exact || other && p.c.Type.BlockValues() > 1 && a.fit.Settled()
 	q.OK = q.Settled || other && p.mayRound(q) && q.Error.rounding(d.Values)
+	if p.moreB+p.moreC > 0 {
+		q.OK, q.Exact, q.Settled = false, false, false
+	}
 }
 
 // mayRound reports whether a candidate with codes that are not the nearest may

@@ -16,6 +16,9 @@ type pair struct {
 	b, c       gguf.Tensor
 	sameFile   bool     // the two files have the same bytes
 	upB, upC   *LowRank // updates by adapters, or nil
+	// moreB and moreC are rows at the end of one side's table of tokens that b and
+	// c leave out.
+	moreB, moreC int64
 }
 
 // newPair looks name up in both models. Where the candidate has an output head
@@ -29,6 +32,11 @@ func newPair(ctx context.Context, base, cand *Model, name string) (*pair, error)
 	}
 	if p.c, err = cand.base.tensor(headOf(cand, name)); err != nil {
 		return nil, err
+	}
+	if sameTable(p.b, p.c) {
+		rows := min(p.b.Rows(), p.c.Rows())
+		p.moreB, p.moreC = int64(p.b.Rows()-rows), int64(p.c.Rows()-rows)
+		p.b, p.c = firstRows(p.b, rows), firstRows(p.c, rows)
 	}
 	if !sameShape(p.b, p.c) {
 		return nil, fmt.Errorf("tensor %q: shapes %v and %v differ: %w", name, p.b.Shape, p.c.Shape, ErrMissing)
@@ -48,6 +56,20 @@ func headOf(m *Model, name string) string {
 		name, _ = m.OutputHead()
 	}
 	return name
+}
+
+// sameTable reports that two tables of tokens differ in the number of tokens at
+// most.
+func sameTable(a, b gguf.Tensor) bool {
+	table := func(t gguf.Tensor) bool { return (t.Name == Embedding || t.Name == Output) && len(t.Shape) == 2 }
+	return table(a) && table(b) && a.Cols() == b.Cols()
+}
+
+// firstRows is t up to a row.
+func firstRows(t gguf.Tensor, rows int) gguf.Tensor {
+	size := int64(t.RowBytes()) * int64(rows)
+	t.Shape, t.Size = []uint64{t.Shape[0], uint64(rows)}, size
+	return t
 }
 
 func sameShape(a, b gguf.Tensor) bool { return slices.Equal(a.Shape, b.Shape) }

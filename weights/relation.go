@@ -69,7 +69,7 @@ func incomparable(b, c *Model, cmp *Comparison, names []string) (Relation, bool)
 	for _, name := range names {
 		x, _ := b.Tensor(headOf(b, name))
 		y, _ := c.Tensor(headOf(c, name))
-		if !sameShape(x, y) {
+		if !sameShape(x, y) && !sameTable(x, y) {
 			return no("tensor %q has shape %v in the baseline and %v in the candidate", name, x.Shape, y.Shape)
 		}
 	}
@@ -80,10 +80,23 @@ func incomparable(b, c *Model, cmp *Comparison, names []string) (Relation, bool)
 	return Relation{}, false
 }
 
+// shapes says how far shapes and vocabulary agree.
+func shapes(cmp *Comparison) string {
+	for _, t := range cmp.Tensors {
+		switch {
+		case t.RowsCandidate > 0:
+			return fmt.Sprintf("the same shapes but for %d tokens more, compared with nothing", t.RowsCandidate)
+		case t.RowsBaseline > 0:
+			return fmt.Sprintf("the same shapes but for the last %d tokens, which the candidate lacks", t.RowsBaseline)
+		}
+	}
+	return "shapes and vocabulary"
+}
+
 // relate judges tensors that were compared.
 func relate(b, c *Model, cmp *Comparison) Relation {
 	r := Relation{SameFile: b.Identity() == c.Identity()}
-	var same, exact, nearest, within, under, permuted, bad int
+	var same, zero, exact, nearest, within, under, permuted, bad int
 	var excess float64
 	own, foreign := map[string]int{}, map[string]int{}
 	var cosines []float64
@@ -91,6 +104,8 @@ func relate(b, c *Model, cmp *Comparison) Relation {
 		switch {
 		case t.SameBits:
 			same++
+		case t.LowRank > 0 && t.Differing == 0 && t.BadCandidate == 0:
+			zero++
 		case t.Requant.Exact:
 			exact++
 		case t.Requant.Settled:
@@ -131,8 +146,11 @@ func relate(b, c *Model, cmp *Comparison) Relation {
 		r.Kind, r.Settled, r.Reason = SameBits, true, "the two are the same weights, byte for byte"
 	case missing == 0 && same == all:
 		r.Kind, r.Settled, r.Reason = SameBits, true, fmt.Sprintf("all %d tensors have the same bits; only what stands around them differs", all)
+	case r.AdapterOnly && zero == all-same:
+		// Not the same bits: what underflows here need not in the engine.
+		r.Kind, r.Reason = Derived, fmt.Sprintf("the same model file with other adapters, which name %d of %d tensors and add nothing to any value", zero, all)
 	case r.AdapterOnly:
-		r.Kind, r.Reason = Derived, fmt.Sprintf("the same model file with other adapters: %d of %d tensors change, by exactly what the adapters say", all-same, all)
+		r.Kind, r.Reason = Derived, fmt.Sprintf("the same model file with other adapters: %d of %d tensors change, by exactly what the adapters say", all-same-zero, all)
 	case missing == 0 && same+exact == all:
 		r.Kind, r.Settled, r.Exact = Requantised, true, true
 		r.Reason = fmt.Sprintf("%d tensors equal the requantised baseline to the bit, %d are unchanged", exact, same)
@@ -155,7 +173,7 @@ func relate(b, c *Model, cmp *Comparison) Relation {
 		r.Reason = fmt.Sprintf("shapes and vocabulary agree, but the values do not: the median cosine between matrices is %.3f", median)
 	default:
 		r.Kind = Derived
-		r.Reason = fmt.Sprintf("same architecture, shapes and vocabulary; %d of %d tensors have other values (median cosine between matrices %.4f)", all-same-exact-nearest-within, all, median)
+		r.Reason = fmt.Sprintf("same architecture, %s; %d of %d tensors have other values (median cosine between matrices %.4f)", shapes(cmp), all-same-exact-nearest-within, all, median)
 		if under > 0 && same+exact+nearest+within+under == all {
 			r.Reason += "; the baseline is too coarse to tell the candidate from its own source: trust needs a baseline of the candidate's precision or finer"
 		}

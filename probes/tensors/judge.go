@@ -122,22 +122,28 @@ func (r *report) presence(c *weights.Comparison) {
 	}
 }
 
-// numbers finds values that are no numbers.
+// numbers finds values that are no numbers. The baseline's own are no excuse.
 func (r *report) numbers(c *weights.Comparison) {
-	var list []string
+	var list, names []string
 	var bad, before int64
-	for _, t := range c.Tensors {
-		before += t.BadBaseline
-		if t.BadCandidate > t.BadBaseline {
-			bad += t.BadCandidate - t.BadBaseline
-			list = append(list, fmt.Sprintf("%s (%d, the first at value %d)", name(t.Name), t.BadCandidate, t.FirstBad))
+	for _, x := range c.NotFinite {
+		if !x.Candidate {
+			before += x.Values
+			continue
 		}
+		bad += x.Values
+		names = append(names, name(x.Name))
+		list = append(list, fmt.Sprintf("%s (%d, the first at value %d)", name(x.Name), x.Values, x.First))
 	}
 	if bad == 0 {
 		return
 	}
+	what := fmt.Sprintf("%d values are", bad)
+	if bad == 1 {
+		what = "1 value is"
+	}
 	f := record.Finding{Rule: "numbers", Class: record.Broken, Tier: record.Proven, Statistic: "values that are NaN or infinite", Value: record.Float(float64(bad)), N: len(c.Tensors),
-		Title:  fmt.Sprintf("%d values are NaN or infinite and are numbers in the baseline", bad),
+		Title:  fmt.Sprintf("%s NaN or infinite, in %s", what, some(names, 2)),
 		Detail: some(list, maxNames) + ". One such value spreads to every answer that touches it."}
 	if before > 0 {
 		f.Detail += fmt.Sprintf(" The baseline has %d of its own.", before)
