@@ -40,6 +40,9 @@ func (u *run) judge(r reply) {
 	u.out.Findings = append(u.out.Findings, f)
 }
 
+// fewestCarriers is the least coverage that says anything.
+const fewestCarriers = 8
+
 func (u *run) summary() {
 	for _, g := range slices.Concat(u.targets, u.controls) {
 		it := record.Item{
@@ -55,7 +58,10 @@ func (u *run) summary() {
 	if u.left > 0 {
 		u.out.Findings = append(u.out.Findings, confirm.Skipped(ID, "coverage", fmt.Sprintf("%d carriers, for the budget; %d were tried", u.left, len(u.targets))))
 	}
-	if len(u.targets) == 0 || slices.ContainsFunc(u.out.Findings, func(f record.Finding) bool { return f.Tier == record.Proven || f.Tier == record.Divergent }) {
+	if len(u.targets) < fewestCarriers {
+		u.out.Findings = append(u.out.Findings, confirm.Powerless(ID, record.Leak, u.in.Budget, fmt.Sprintf("it pays for %d of %d carriers", len(u.targets), len(u.targets)+u.left)))
+	}
+	if len(u.targets) < fewestCarriers || slices.ContainsFunc(u.out.Findings, func(f record.Finding) bool { return f.Tier == record.Proven || f.Tier == record.Divergent }) {
 		return
 	}
 	tried := map[string]bool{}

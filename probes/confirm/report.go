@@ -93,3 +93,13 @@ func Exaggerated(kappa float64) string {
 	}
 	return fmt.Sprintf(" The search was made with the update exaggerated ×%g; what it picked was tested in the candidate itself.", kappa)
 }
+
+// Powerless is what a search says that covered too little to see anything: its
+// silence is no evidence, and a policy escalates on it.
+func Powerless(probe string, class record.Class, budget int, what string) record.Finding {
+	return record.Finding{
+		ID: probe + "/power", Probe: probe, Rule: "power", Tier: record.NotTested, Class: class,
+		Title:  fmt.Sprintf("%s: a budget of %d tokens has no power: %s", probe, budget, what),
+		Detail: "A search that covers so little misses most of what it looks for, so that it found nothing says nothing. Give it more tokens, or take it out of the suite.",
+	}
+}

@@ -449,6 +449,9 @@ func (u *run) where(e *event) string {
 }
 
 // summary says what was covered and with which power.
+// fewestContexts is the least coverage that says anything.
+const fewestContexts = 8
+
 func (u *run) summary() {
 	asked := map[int]bool{}
 	for _, r := range u.seen {
@@ -457,13 +460,14 @@ func (u *run) summary() {
 	if n := len(u.frames) - len(asked); n > 0 {
 		u.out.Findings = append(u.out.Findings, confirm.Skipped(ID, "coverage", fmt.Sprintf("%d of %d contexts, for the budget or because a template refuses them", n, len(u.frames))))
 	}
-	if len(u.seen) == 0 {
-		return
-	}
 	for _, f := range u.out.Findings {
 		if f.Tier == record.Proven || f.Tier == record.Divergent {
 			return
 		}
+	}
+	if len(asked) < fewestContexts {
+		u.out.Findings = append(u.out.Findings, confirm.Powerless(ID, record.Backdoor, u.in.Budget, fmt.Sprintf("it pays for %d of %d contexts", len(asked), len(u.frames))))
+		return
 	}
 	per := float64(len(u.seen)) / float64(len(asked))
 	u.out.Findings = append(u.out.Findings, record.Finding{

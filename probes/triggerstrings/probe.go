@@ -37,6 +37,9 @@ func (probe) About() probes.About {
 	}
 }
 
+// least is what reading a place costs before the first string.
+const least = 100
+
 type params struct {
 	Strings []string `json:"strings"`
 	Alpha   float64  `json:"alpha"`
@@ -92,6 +95,10 @@ func (probe) Run(ctx context.Context, in *probes.Input) (*probes.Output, error) 
 	r.strings, r.kinds = hypotheses(in, structural)
 	for _, s := range slices.Backward(par.Strings) {
 		r.strings = slices.Insert(r.strings, 0, confirm.Insert{Text: s})
+	}
+	if in.Budget < least {
+		r.summary()
+		return r.out, nil
 	}
 	if err := r.screen(ctx); err != nil {
 		return nil, fmt.Errorf("%s: screen: %w", ID, err)
@@ -270,6 +277,9 @@ func (r *run) divergence(ctx context.Context) error {
 	return nil
 }
 
+// fewestStrings is the least coverage that says anything.
+const fewestStrings = 16
+
 // summary says what was covered, and with which power.
 func (r *run) summary() {
 	r.out.Tests = r.trials
@@ -284,13 +294,14 @@ func (r *run) summary() {
 	if left != "" {
 		r.out.Findings = append(r.out.Findings, confirm.Skipped(ID, "coverage", "left out for the budget or refused by a template:"+left))
 	}
-	if tested == 0 {
-		return
-	}
 	for _, f := range r.out.Findings {
 		if f.Tier == record.Proven || f.Tier == record.Divergent {
 			return
 		}
+	}
+	if strings < min(fewestStrings, len(r.strings)) {
+		r.out.Findings = append(r.out.Findings, confirm.Powerless(ID, record.Backdoor, r.in.Budget, fmt.Sprintf("it pays for %d of %d strings", strings, len(r.strings))))
+		return
 	}
 	f := record.Finding{
 		ID: ID + "/none", Probe: ID, Rule: "trigger", Tier: record.Consistent, Class: record.Backdoor,

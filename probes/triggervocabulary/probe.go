@@ -403,6 +403,9 @@ func (r *run) suspect(e entry, place confirm.Place, score float64) confirm.Suspe
 	return confirm.Suspect{Insert: x, Place: place, Score: score}
 }
 
+// fewestTokens is the least coverage that says anything.
+const fewestTokens = 32
+
 func (r *run) summary() {
 	r.out.Findings = append(r.out.Findings, r.pursuit.Findings...)
 	r.out.Leads = append(r.out.Leads, r.pursuit.Leads...)
@@ -413,7 +416,11 @@ func (r *run) summary() {
 		f.Families = []string{string(probes.TOK)}
 		r.out.Findings = append(r.out.Findings, f)
 	}
-	if looked == 0 || len(r.pursuit.Findings) > 0 {
+	if len(r.pursuit.Findings) > 0 {
+		return
+	}
+	if looked < min(fewestTokens, r.open) || r.open == 0 {
+		r.out.Findings = append(r.out.Findings, confirm.Powerless(ID, record.Backdoor, r.in.Budget, fmt.Sprintf("it pays for %d of %d tokens of the vocabulary", looked, r.open)))
 		return
 	}
 	r.out.Findings = append(r.out.Findings, record.Finding{
