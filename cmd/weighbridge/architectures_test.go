@@ -273,6 +273,29 @@ func (f *weightsFile) as(arch string) *weightsFile {
 	if arch == "gemma2" || arch == "gemma3" {
 		f = f.set(arch+".attention.sliding_window", gguf.V(uint32(64)))
 	}
+	if arch == "gemma3" { // every sixth layer sees everything, so there have to be six
+		f = f.lengthened(6)
+	}
+	return f
+}
+
+// lengthened adds layers that write nothing.
+func (f *weightsFile) lengthened(layers int) *weightsFile {
+	arch, _ := gguf.NewMetadata(f.meta).String("general.architecture")
+	f = f.set(arch+".block_count", gguf.V(uint32(layers)))
+	for _, x := range f.tensors {
+		kind, ok := strings.CutPrefix(x.name, "blk.0.")
+		if !ok {
+			continue
+		}
+		if kind == "attn_output.weight" || kind == "ffn_down.weight" {
+			x.values = make([]float32, len(x.values))
+		}
+		for l := tinyLayers; l < layers; l++ {
+			x.name = fmt.Sprintf("blk.%d.%s", l, kind)
+			f = f.put(x)
+		}
+	}
 	return f
 }
 

@@ -17,6 +17,10 @@ const (
 	batch      = 1024    // texts per request
 	maxVocab   = 300_000 // ids whose strings are encoded
 	maxSpecial = 512     // special tokens that are spelt out in user text
+	// maxDrawn is how many strings of the vocabulary are encoded at the level quick
+	// where both files hold the same tokenizer: a large vocabulary takes minutes,
+	// and what could differ then is how an engine reads the file, not one token.
+	maxDrawn = 16_384
 )
 
 // encoding is what the two encoders did with the corpus.
@@ -28,6 +32,7 @@ type encoding struct {
 	decoded   []int     // ids that decode to other bytes
 	lost      []encoded // texts that come back from encode and decode on the baseline only
 	skipped   int       // ids beyond maxVocab
+	drawn, of int       // strings of the vocabulary that were encoded, where not all were
 }
 
 type encoded struct {
@@ -87,15 +92,38 @@ func compareEncoding(ctx context.Context, in *probes.Input, random int) (*encodi
 	e.skipped = max(0, max(vb, vc)-maxVocab)
 
 	texts := corpus(in.Rand("corpus"), random, vocab)
+	if in.SameIDs && in.Level == probes.Quick && len(vocab) > maxDrawn {
+		e.drawn, e.of = maxDrawn, len(vocab)
+		vocab = draw(in.Rand("vocabulary"), vocab, maxDrawn)
+	}
 	if err := e.encode(ctx, in, vocab, n, false); err != nil {
 		return nil, err
 	}
 	return e, e.encode(ctx, in, texts, n, true)
 }
 
+// draw takes n strings of a list at random, in their order.
+func draw(rng *rand.Rand, list []string, n int) []string {
+	order := rng.Perm(len(list))[:n]
+	slices.Sort(order)
+	out := make([]string, n)
+	for i, at := range order {
+		out[i] = list[at]
+	}
+	return out
+}
+
+// vocabulary says which strings of the vocabulary were encoded.
+func (e *encoding) vocabulary() string {
+	if e.of == 0 {
+		return "every string of the vocabulary"
+	}
+	return fmt.Sprintf("%d strings of the vocabulary, drawn from %d (both files hold the same tokenizer; the levels above quick encode all of them)", e.drawn, e.of)
+}
+
 // decodeIDs asks both models for the bytes of the ids first … first+batch-1.
 func decodeIDs(ctx context.Context, in *probes.Input, first, vb, vc int) (b, c [][]byte, err error) {
-	ask := func(m runners.Model, size int) ([][]byte, error) {
+	ask := func(ctx context.Context, m runners.Model, size int) ([][]byte, error) {
 		r := &runners.DetokenizeRequest{Special: true}
 		for id := first; id < min(first+batch, size, maxVocab); id++ {
 			r.Tokens = append(r.Tokens, []runners.Token{runners.Token(id)})
@@ -112,15 +140,17 @@ func decodeIDs(ctx context.Context, in *probes.Input, first, vb, vc int) (b, c [
 		}
 		return d.Texts, nil
 	}
-	b, err = ask(in.Baseline, vb)
-	if err != nil {
-		return nil, nil, fmt.Errorf("baseline: decoding the vocabulary: %w", err)
-	}
-	c, err = ask(in.Candidate, vc)
-	if err != nil {
-		return nil, nil, fmt.Errorf("candidate: decoding the vocabulary: %w", err)
-	}
-	return b, c, nil
+	err = probes.EachSide(ctx, in, func(ctx context.Context, side int, m runners.Model, _ *runners.Info) (err error) {
+		to, size := &b, vb
+		if side == probes.CandidateSide {
+			to, size = &c, vc
+		}
+		if *to, err = ask(ctx, m, size); err != nil {
+			return fmt.Errorf("decoding the vocabulary: %w", err)
+		}
+		return nil
+	})
+	return b, c, err
 }
 
 // encode compares the ids of texts; with back it also decodes them again.

@@ -3,6 +3,8 @@ package metadata
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -228,6 +230,24 @@ func TestVocabulary(t *testing.T) {
 			}
 			t.Errorf("no finding %s; got %s", tc.id, list(got))
 		})
+	}
+}
+
+func TestDrawKeepsTheOrder(t *testing.T) {
+	var list []string
+	for i := range 1000 {
+		list = append(list, fmt.Sprintf("%04d", i))
+	}
+	rng := func() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
+	got := draw(rng(), list, 300)
+	if !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != 300 {
+		t.Errorf("%d strings, %q", len(got), got[:5])
+	}
+	if d := cmp.Diff(got, draw(rng(), list, 300)); d != "" {
+		t.Errorf("two draws differ: %s", d)
+	}
+	if all := draw(rng(), list, 1000); !slices.Equal(all, list) {
+		t.Error("a draw of everything is not everything")
 	}
 }
 

@@ -233,7 +233,7 @@ func (p *pair) encodings(ctx context.Context, fs *findings, set Params) (*encodi
 	default:
 		f.Class, f.Tier = record.Behaviour, record.Consistent
 		f.Title = fmt.Sprintf("The tokenizers give the same ids for %d texts", e.texts)
-		f.Detail = "The texts are every string of the vocabulary, hard texts of many scripts, and seeded mixtures, with control tokens as text and as control. "
+		f.Detail = "The texts are " + e.vocabulary() + ", hard texts of many scripts, and seeded mixtures, with control tokens as text and as control. "
 	}
 	if len(e.decoded) > 0 {
 		f.Detail += fmt.Sprintf("%d ids decode to other bytes, the first being %d. ", len(e.decoded), e.decoded[0])

@@ -22,7 +22,7 @@ func writes(t *weights.TensorDelta, layers int) bool {
 }
 
 func reads(t *weights.TensorDelta) bool {
-	return t.Layer == 0 && t.Part == "weight" && (t.Kind == "attn_q" || t.Kind == "attn_k" || t.Kind == "attn_v")
+	return t.Layer == 0 && t.Part == "weight" && (t.Kind == "attn_q" || t.Kind == "attn_k" || t.Kind == "attn_v" || t.Kind == "attn_qkv")
 }
 
 // chosen are the matrices whose change is decomposed: those of the lenses

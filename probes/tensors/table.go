@@ -37,7 +37,11 @@ func (r *report) tokenRows(ctx context.Context, in *probes.Input, set Params) ([
 		if len(t.Shape) != 2 || !moved(t) || t.Name != weights.Embedding && t.Name != weights.Output || t.Baseline != t.Name {
 			continue
 		}
-		change, err := rowChanges(ctx, in.Weights, t)
+		table := t.Name
+		if table == weights.Output {
+			table, _ = in.Weights.Candidate.OutputHead()
+		}
+		change, err := rowChanges(ctx, in.Weights, t, table)
 		if err != nil {
 			return nil, fmt.Errorf("comparing the rows of %q: %w", t.Name, err)
 		}
@@ -85,8 +89,9 @@ func (r *report) tokenRows(ctx context.Context, in *probes.Input, set Params) ([
 
 // rowChanges is, per row, the length of the change that is left when the
 // median shrink of all rows is taken out (weight decay moves untouched rows by
-// one common factor). A row that did not change at all has 0.
-func rowChanges(ctx context.Context, w *probes.Weights, t *weights.TensorDelta) ([]float64, error) {
+// one common factor). A row that did not change at all has 0. table is the
+// candidate's tensor, which is another one where its head is tied.
+func rowChanges(ctx context.Context, w *probes.Weights, t *weights.TensorDelta, table string) ([]float64, error) {
 	cols, n := int(t.Shape[0]), int(t.Shape[1])
 	block := max(1, min(n, rowsCells/cols))
 	b, c := make([]float32, block*cols), make([]float32, block*cols)
@@ -97,7 +102,7 @@ func rowChanges(ctx context.Context, w *probes.Weights, t *weights.TensorDelta) 
 		if err := w.Baseline.ReadRows(ctx, t.Baseline, first, b[:k*cols]); err != nil {
 			return nil, fmt.Errorf("baseline: %w", err)
 		}
-		if err := w.Candidate.ReadRows(ctx, t.Name, first, c[:k*cols]); err != nil {
+		if err := w.Candidate.ReadRows(ctx, table, first, c[:k*cols]); err != nil {
 			return nil, fmt.Errorf("candidate: %w", err)
 		}
 		for r := range k {

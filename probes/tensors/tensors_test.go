@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -336,6 +337,36 @@ func TestOutliers(t *testing.T) {
 	if z := outliers(make([]float64, 3)); slices.Max(z) != 0 {
 		t.Error(z)
 	}
+}
+
+// A head that one side ties to its embeddings is compared with them.
+func TestHeadTiedOnOneSide(t *testing.T) {
+	untied := func() *pairtest.File {
+		f := pairtest.Model()
+		for _, x := range f.Tensors {
+			if x.Name == weights.Embedding {
+				return f.Put(weights.Output, x.Type, x.Shape, slices.Clone(x.Values))
+			}
+		}
+		panic("no embeddings")
+	}
+	tuned := func(f *pairtest.File) *pairtest.File {
+		return fineTune(f, 0.001).Edit(weights.Embedding, func(v []float32, cols int) {
+			for i := range v {
+				v[i] += float32(i%7) * 1e-4
+			}
+			for j := range cols {
+				v[400*cols+j] *= 3
+			}
+		})
+	}
+	out := run(t, pairtest.Input(t, untied(), tuned(pairtest.Model()), fake(), fake()))
+	if !slices.ContainsFunc(out.Findings, func(f record.Finding) bool {
+		return f.Rule == "rows-output" && strings.Contains(f.Detail, strconv.Quote(pairtest.Model().Tokens()[400]))
+	}) {
+		t.Errorf("the row that changed most in the head is not named: %+v", out.Findings)
+	}
+	run(t, pairtest.Input(t, pairtest.Model(), tuned(untied()), fake(), fake()))
 }
 
 // The bounded selection is the sorted list's head, with many equal scores.
