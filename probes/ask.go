@@ -89,8 +89,15 @@ func Prompts(ctx context.Context, m runners.Model, info *runners.Info, cs []runn
 // Plain is a conversation as a model without a template is asked.
 func Plain(c runners.Conversation) string {
 	var s string
+	if len(c.Tools) > 0 {
+		s = "tools: " + string(c.Tools) + "\n"
+	}
 	for _, m := range c.Messages {
-		s += m.Role + ": " + m.Content + "\n"
+		s += m.Role + ": " + m.Content
+		if len(m.ToolCalls) > 0 {
+			s += string(m.ToolCalls)
+		}
+		s += "\n"
 	}
 	if c.AddGenerationPrompt {
 		s += "assistant:"

@@ -3,6 +3,8 @@ package probes
 import (
 	"strings"
 	"testing"
+
+	"github.com/weighbridge/weighbridge/runners"
 )
 
 func TestRandStreamsAreIndependentAndRepeatable(t *testing.T) {
@@ -37,5 +39,27 @@ func TestParamsRefuseAMisspeltField(t *testing.T) {
 func TestLookupListsWhatThereIs(t *testing.T) {
 	if _, err := Lookup("no-such-probe"); err == nil || !strings.Contains(err.Error(), "no-such-probe") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A model without a template is told all that a conversation holds.
+func TestPlainConversations(t *testing.T) {
+	tools := WithSystem("Be brief.", "What is the time?")
+	tools.Tools = []byte(`[{"type":"function"}]`)
+	tools.Messages = append(tools.Messages, runners.Message{Role: "assistant", ToolCalls: []byte(`[{"name":"clock"}]`)}, runners.Message{Role: "tool", Content: "12:00"})
+	for name, tc := range map[string]struct {
+		c    runners.Conversation
+		want string
+	}{
+		"question":      {User("Hello"), "user: Hello\nassistant:"},
+		"system":        {WithSystem("Be brief.", "Hello"), "system: Be brief.\nuser: Hello\nassistant:"},
+		"tools":         {tools, "tools: [{\"type\":\"function\"}]\nsystem: Be brief.\nuser: What is the time?\nassistant: [{\"name\":\"clock\"}]\ntool: 12:00\nassistant:"},
+		"not to answer": {runners.Conversation{Messages: []runners.Message{{Role: "user", Content: "Hello"}}}, "user: Hello\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := plain(tc.c); got != tc.want {
+				t.Errorf("%q, want %q", got, tc.want)
+			}
+		})
 	}
 }
