@@ -207,7 +207,10 @@ func newGrid(tensors []record.Tensor) *grid {
 // second result counts the cells for which there was no room.
 func (g *grid) draw(label, palette string, class func(*record.Tensor) (int, bool)) (template.HTML, int) {
 	cell := min(26, max(8, plotW/max(1, g.layers)))
-	wide := max(g.layers*cell, 10*cell)
+	wide := g.layers * cell
+	if wide == 0 {
+		wide = 10 * cell
+	}
 	shown := func(kind string, layer int) (*record.Tensor, int, bool) {
 		t := g.cells[spot{kind, layer}]
 		if t == nil {
@@ -268,7 +271,10 @@ func (g *grid) draw(label, palette string, class func(*record.Tensor) (int, bool
 	}
 	if drawn {
 		every := 5
-		if g.layers > 50 {
+		switch {
+		case g.layers <= 8:
+			every = 1
+		case g.layers > 50:
 			every = 10
 		}
 		for layer := 0; layer < g.layers; layer += every {
@@ -343,7 +349,7 @@ func (g *grid) summary() string {
 	}
 	text := "Changed, by the median of each kind: " + strings.Join(parts, ", ")
 	if n := len(list) - most; n > 0 {
-		text += fmt.Sprintf(", and %d kinds less", n)
+		text += fmt.Sprintf(", and others less (%d)", n)
 	}
 	return text + "."
 }
