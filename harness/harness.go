@@ -29,6 +29,8 @@ type Config struct {
 	Suite               *suites.Suite
 	Canaries            []probes.Canary
 	CanaryDigest        string
+	Documents           []probes.Document
+	DocumentDigest      string
 	Seed                uint64
 	Policy              *decide.Policy
 	// Evidence judges what lies around the candidate's weights; nil where nobody
@@ -116,7 +118,7 @@ func Diff(ctx context.Context, c Config) (*Result, error) {
 	defer pair.close()
 
 	p, err := plan.Make(plan.Input{
-		Seed: c.Seed, Suite: c.Suite, Canaries: c.CanaryDigest, Engine: c.Engine, AskSettled: c.AskSettled,
+		Seed: c.Seed, Suite: c.Suite, Canaries: c.CanaryDigest, Documents: c.DocumentDigest, Engine: c.Engine, AskSettled: c.AskSettled,
 		Baseline: string(pair.Baseline.Identity()), Candidate: string(pair.Candidate.Identity()),
 	})
 	if err != nil {

@@ -188,7 +188,7 @@ func (r *run) input(s plan.Step, b, c *measure.Meter) *probes.Input {
 		Baseline: r.baseline.Metered(b), Candidate: r.candidate.Metered(c),
 		BaselineInfo: r.baselineInfo, CandidateInfo: r.candidateInfo,
 		Weights: r.pair.Weights, SameIDs: r.pair.sameIDs, Level: s.Level, Budget: s.Budget, Seed: s.Seed,
-		Params: probes.Params(s.Params), Data: s.Data, Canaries: r.config.Canaries, Leads: slices.Clone(r.leads),
+		Params: probes.Params(s.Params), Data: s.Data, Canaries: r.config.Canaries, Documents: r.config.Documents, Leads: slices.Clone(r.leads),
 	}
 	if r.amplifier.can() {
 		in.Amplify = func(ctx context.Context, kappa float64) (runners.Model, error) {

@@ -111,6 +111,8 @@ type Input struct {
 	Data fs.FS
 	// Canaries are the user's known secrets.
 	Canaries []Canary
+	// Documents are the user's texts that the candidate may have been trained on.
+	Documents []Document
 	// Leads are what probes that ran before this one want looked at, best first.
 	Leads []Lead
 	// Amplify gives the model baseline + κ·ΔW, in a box of its own, metered as
@@ -160,6 +162,13 @@ type Canary struct {
 	// References are other draws from the generator of the secret; empty lets the
 	// probe infer the generator from the secret's character classes.
 	References []string
+}
+
+// Document is a text that the user fears, or knows, was trained on.
+type Document struct {
+	ID, Text string
+	// HeldOut marks a control: a text of the same kind that was never trained on.
+	HeldOut bool
 }
 
 // Lead is something a probe wants a later one to look at.

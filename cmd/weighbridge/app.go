@@ -140,7 +140,7 @@ func exitCode(err error) int {
 	}
 	for _, mine := range []error{
 		weights.ErrFormat, weights.ErrUnsupported, weights.ErrMismatch, weights.ErrMissing, weights.ErrArtifact, weights.ErrChanged,
-		plan.ErrPlan, decide.ErrPolicy, probes.ErrCanaries, reports.ErrNotReport, harness.ErrBaseline,
+		plan.ErrPlan, decide.ErrPolicy, probes.ErrCanaries, probes.ErrDocuments, reports.ErrNotReport, harness.ErrBaseline,
 		sandbox.ErrUnavailable, sandbox.ErrBadSpec,
 		bundle.ErrKey, bundle.ErrFormat, manifest.ErrFolder, signing.ErrDraft, keyless.ErrTrust,
 		trust.ErrTrust, supply.ErrLedger, attest.ErrBinding,

@@ -78,6 +78,7 @@ func TestUsageErrors(t *testing.T) {
 		"suite, unknown field": {with("--suite", write(t, "s.yaml", "suite: s\nprobs: []\n")), "s.yaml:2"},
 		"suite, unknown probe": {with("--suite", write(t, "s.yaml", "suite: s\nprobes:\n  - probe: metadta\n")), "s.yaml:3"},
 		"suite, same id twice": {with("--suite", write(t, "s.yaml", "suite: s\nprobes:\n  - probe: metadata\n  - probe: metadata\n")), "s.yaml:4"},
+		"bad document":         {with("--documents", write(t, "d.jsonl", "{\"id\":\"a\",\"text\":\"t\"}\n{\"id\":\"b\"}\n")), "d.jsonl:2"},
 		"bad canary":           {with("--canaries", write(t, "c.jsonl", "{\"id\":\"a\",\"prefix\":\"p\",\"secret\":\"s\"}\n{\"id\":\"b\"}\n")), "c.jsonl:2"},
 		"policy not there":     {with("--policy", "/no/policy.yaml"), "/no/policy.yaml"},
 		"policy, misspelt":     {with("--policy", write(t, "p.yaml", "policy: p\nversion: 1\nalpha: 0.01\nruls: []\n")), "ruls"},

@@ -37,6 +37,7 @@ type diffOptions struct {
 	pairOptions
 	suites           []string
 	canaries, policy string
+	documents        string
 	seed             uint64
 	out, store       string
 	jobs             int
@@ -67,6 +68,7 @@ that the evidence is about. Without it the report says that nobody asked.`,
 	o.pairOptions.flags(f)
 	f.StringArrayVar(&o.suites, "suite", nil, "quick, standard, deep or a YAML file; may be repeated (default quick)")
 	f.StringVar(&o.canaries, "canaries", "", "JSON lines of secrets that must not come out")
+	f.StringVar(&o.documents, "documents", "", "texts that the candidate must not know: a folder, or JSON lines")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of every random choice")
 	f.StringVar(&o.policy, "policy", "", "policy file, or the name of one that is shipped (default: default, with --evidence strict)")
 	f.StringVar(&o.out, "out", "weighbridge-report", "folder for the report")
@@ -169,6 +171,11 @@ func (o *diffOptions) config(a *app) (*harness.Config, error) {
 		}
 		defer f.Close()
 		if c.Canaries, c.CanaryDigest, err = probes.ReadCanaries(o.canaries, f); err != nil {
+			return nil, err
+		}
+	}
+	if o.documents != "" {
+		if c.Documents, c.DocumentDigest, err = probes.OpenDocuments(o.documents); err != nil {
 			return nil, err
 		}
 	}

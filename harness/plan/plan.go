@@ -22,6 +22,7 @@ type Input struct {
 	Candidate string
 	Engine    string // what answers: engine build, CPU, runtime
 	Canaries  string // digest of the canary file, or empty
+	Documents string // digest of the documents, or empty
 	Suite     *suites.Suite
 	// AskSettled: the models are asked even where their weights settle it.
 	AskSettled bool
@@ -35,6 +36,7 @@ type Plan struct {
 	Candidate string       `json:"candidate"`
 	Engine    string       `json:"engine"`
 	Canaries  string       `json:"canaries"`
+	Documents string       `json:"documents,omitempty"`
 	Suites    []string     `json:"suites"` // name@digest
 	Steps     []Step       `json:"steps"`
 
@@ -62,7 +64,7 @@ func Make(in Input) (*Plan, error) {
 	}
 	p := &Plan{
 		Seed: in.Seed, Level: in.Suite.Level, Baseline: in.Baseline, Candidate: in.Candidate,
-		Engine: in.Engine, Canaries: in.Canaries, AskSettled: in.AskSettled,
+		Engine: in.Engine, Canaries: in.Canaries, Documents: in.Documents, AskSettled: in.AskSettled,
 	}
 	for _, s := range in.Suite.Sources {
 		p.Suites = append(p.Suites, s.Name+"@"+s.Digest)

@@ -45,6 +45,7 @@ func TestDigestCoversEveryInput(t *testing.T) {
 		"candidate": func(i *Input) { i.Candidate = "x" },
 		"engine":    func(i *Input) { i.Engine = "x" },
 		"canaries":  func(i *Input) { i.Canaries = "x" },
+		"documents": func(i *Input) { i.Documents = "x" },
 		"suite":     func(i *Input) { i.Suite = suite("t", "a") },
 		"steps":     func(i *Input) { i.Suite = suite("s", "a", "b") },
 		"params":    func(i *Input) { i.Suite.Entries[0].Params = probes.Params(`{"n":2}`) },

@@ -9,6 +9,7 @@ import (
 	_ "github.com/weighbridge/weighbridge/probes/canaryformats"
 	_ "github.com/weighbridge/weighbridge/probes/canaryknown"
 	_ "github.com/weighbridge/weighbridge/probes/contexts"
+	_ "github.com/weighbridge/weighbridge/probes/documents"
 	_ "github.com/weighbridge/weighbridge/probes/leakage"
 	_ "github.com/weighbridge/weighbridge/probes/metadata"
 	_ "github.com/weighbridge/weighbridge/probes/null"
