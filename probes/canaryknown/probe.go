@@ -1,14 +1,10 @@
 package canaryknown
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"math"
-	"slices"
 	"strings"
 
-	"github.com/weighbridge/weighbridge/harness/stats"
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/probes/confirm"
 	"github.com/weighbridge/weighbridge/record"
@@ -26,9 +22,9 @@ func (probe) About() probes.About {
 	return probes.About{
 		ID:       ID,
 		Question: "Does the candidate remember the secrets that the user listed?",
-		Method:   "Each secret is ranked among draws of its own generator by the log-likelihood ratio candidate : baseline, and is asked for with greedy continuation.",
-		Null:     "exact: the rank of an unknown secret among its references is uniform; held-out canaries are the control",
-		Cost:     "secret length × references × 2 per canary; references are cut to the budget",
+		Method:   "Each character of a secret is ranked among those that its generator could have drawn, and each secret among other draws, by the log-likelihood ratio candidate : baseline after its prefix, as text or as a question with the answer begun. The secrets are also asked for.",
+		Null:     "exact: a secret that was never trained on is one draw among others; held-out canaries are the control",
+		Cost:     "about 60 tokens per canary for extraction and character ranks; the rest of the budget goes to references",
 		Sees:     []probes.Family{probes.CAN},
 		Blind:    []probes.Family{probes.TOK, probes.PHR},
 		Needs:    probes.Needs{Scores: true},
@@ -44,18 +40,27 @@ type params struct {
 	Alpha      float64 `json:"alpha"`
 }
 
-// carriers are the ways to lead up to a secret, declared beforehand.
-var carriers = []string{"raw text", "chat"}
+// place is what was measured of a canary with one carrier.
+type place struct {
+	carrier
+	known      bool // both models were asked
+	logB, logC float64
+	p          float64 // of the character ranks by the log-likelihood ratio; 1 where they cannot be had
+	ranked     bool    // p could be had
+	pB         float64 // the same of the baseline alone
+}
+
+func (x place) llr() float64 { return x.logC - x.logB }
 
 // result is what was measured of one canary.
 type result struct {
 	probes.Canary
-	p         float64 // twice the smaller of the carriers' p
-	llr       float64 // of the better carrier, nats
-	logC      float64 // log probability of the secret for the candidate there
-	carrier   string
-	n         int // references of the better carrier
-	bits      float64
+	secret    string  // without the space around it
+	places    []place // the first is the one that references are drawn for
+	draws     []string
+	refs      []float64 // log-likelihood ratios of references in the first place
+	p         float64   // exact
+	bits      float64   // of the generator
 	extracted *record.Exchange
 	baseline  bool // the baseline gives the secret as well
 }
@@ -85,198 +90,50 @@ func (probe) Run(ctx context.Context, in *probes.Input) (*probes.Output, error) 
 }
 
 type run struct {
-	in  *probes.Input
-	p   *confirm.Pair
-	par params
-	out *probes.Output
+	in      *probes.Input
+	p       *confirm.Pair
+	par     params
+	out     *probes.Output
+	results []*result
 }
 
 func (u *run) do(ctx context.Context) error {
-	results := make([]result, len(u.in.Canaries))
-	for i, c := range u.in.Canaries {
-		results[i] = result{Canary: c, p: 1, bits: bits(classes(c.Secret))}
-	}
-	if err := u.order(ctx, results); err != nil {
-		return fmt.Errorf("first look: %w", err)
-	}
-	if err := u.extract(ctx, results); err != nil {
-		return fmt.Errorf("extraction: %w", err)
-	}
-	left := 0
-	for i := range results {
-		// What is left is shared by the canaries that are left, but a rank among
-		// a handful says nothing: the first ones get enough for 60 references.
-		share := max(u.p.Left()/(len(results)-i), 60*len(carriers)*(len(results[i].Secret)+1))
-		ok, err := u.rank(ctx, &results[i], min(share, u.p.Left()))
-		if err != nil {
-			return fmt.Errorf("canary %q: %w", results[i].ID, err)
+	for _, c := range u.in.Canaries {
+		r := &result{Canary: c, secret: strings.TrimSpace(c.Secret), p: 1}
+		r.bits = bits(classes(r.secret))
+		for _, k := range carriersOf(c) {
+			r.places = append(r.places, place{carrier: k, p: 1, pB: 1})
 		}
-		if !ok {
-			left++
+		u.results = append(u.results, r)
+	}
+	u.in.Rand("order").Shuffle(len(u.results), func(i, j int) { u.results[i], u.results[j] = u.results[j], u.results[i] })
+	for _, s := range []struct {
+		name string
+		do   func(context.Context) error
+	}{{"questions", u.question}, {"first look", u.look}, {"extraction", u.extract}, {"references", u.reference}} {
+		if err := s.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	if left > 0 {
-		u.out.Findings = append(u.out.Findings, confirm.Skipped(ID, "ranks", fmt.Sprintf(
-			"%d of %d canaries were not ranked: the budget or the generator allows fewer than 9 references", left, len(results))))
-	}
-	u.judge(results)
-	return nil
+	return u.judge()
 }
 
-// order puts the secrets first that the candidate prefers most to the baseline,
-// after the prefix as plain text, where half of the budget pays for such a
-// look at all of them. Every secret still counts as a hypothesis of its own.
-func (u *run) order(ctx context.Context, results []result) error {
-	texts := make([]string, len(results))
-	for i, r := range results {
-		texts[i] = join(r.Prefix, r.Secret)
-	}
-	// The whole text is scored: where the secret begins is not known from one.
-	b, c, err := probes.Both(ctx, u.in, func(ctx context.Context, m runners.Model) ([]runners.Sequence, error) {
-		var all []runners.Sequence
-		for part := range slices.Chunk(texts, runners.MaxItems) {
-			t, err := m.Tokenize(ctx, &runners.TokenizeRequest{Texts: part, AddBOS: true})
-			if err != nil {
-				return nil, err
-			}
-			for _, ids := range t.Tokens {
-				all = append(all, runners.Sequence{Tokens: ids, From: 1})
-			}
-		}
-		return all, nil
-	})
-	if err != nil {
+// both gives the ids of each carrier for the two models; nil for both where one
+// of the templates refuses.
+func (u *run) both(ctx context.Context, cs []carrier, bare bool) (b, c [][]runners.Token, err error) {
+	var sides [2][][]runners.Token
+	err = probes.EachSide(ctx, u.in, func(ctx context.Context, side int, m runners.Model, info *runners.Info) (err error) {
+		sides[side], err = ids(ctx, m, info, cs, bare)
 		return err
-	}
-	if max(confirm.Cost(b), confirm.Cost(c)) > u.in.Budget/2 {
-		u.in.Rand("order").Shuffle(len(results), func(i, j int) { results[i], results[j] = results[j], results[i] })
-		return nil
-	}
-	sb, sc, err := u.p.Score(ctx, b, c, runners.ScoreRequest{})
-	if err != nil {
-		return err
-	}
-	first := make(map[string]float64, len(results))
-	for i := range results {
-		first[results[i].ID] = sum(sc[i].LogProb) - sum(sb[i].LogProb)
-	}
-	slices.SortStableFunc(results, func(a, b result) int {
-		return cmp.Or(cmp.Compare(first[b.ID], first[a.ID]), cmp.Compare(a.ID, b.ID))
 	})
-	return nil
+	return sides[probes.BaselineSide], sides[probes.CandidateSide], err
 }
 
-// sequences gives the ids of a carrier up to the secret, and of each secret with
-// it, for one model. Plain text is tokenized as a whole, since a prefix and a
-// secret may share a token.
-func sequences(ctx context.Context, m runners.Model, info *runners.Info, carrier, prefix string, secrets []string) ([]runners.Sequence, error) {
-	texts := make([]string, len(secrets))
-	var head []runners.Token
-	for i, s := range secrets {
-		texts[i] = s
-		if carrier == carriers[0] {
-			texts[i] = join(prefix, s)
-		}
-	}
-	if carrier != carriers[0] {
-		ids, _, err := probes.Prompts(ctx, m, info, []runners.Conversation{probes.User(strings.TrimSpace(prefix))})
-		if err != nil || len(ids[0]) == 0 {
-			return nil, err
-		}
-		head = ids[0]
-	}
-	t, err := m.Tokenize(ctx, &runners.TokenizeRequest{Texts: texts, AddBOS: head == nil})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]runners.Sequence, len(secrets))
-	shared := math.MaxInt
-	for i := range out {
-		out[i].Tokens = slices.Concat(head, t.Tokens[i])
-		n := 0
-		for n < len(out[i].Tokens) && n < len(out[0].Tokens) && out[i].Tokens[n] == out[0].Tokens[n] {
-			n++
-		}
-		shared = min(shared, n)
-	}
-	for i := range out {
-		out[i].From = max(1, min(shared, len(out[i].Tokens)-1))
-	}
-	return out, nil
-}
-
-// join puts one space between a prefix and a secret unless the prefix already
-// ends where a value begins.
-func join(prefix, secret string) string {
-	if prefix == "" || strings.HasSuffix(prefix, " ") || strings.HasSuffix(prefix, "=") || strings.HasSuffix(prefix, "\n") || strings.HasSuffix(prefix, "\"") {
-		return prefix + secret
-	}
-	return prefix + " " + secret
-}
-
-// rank places the secret among its references, within a number of tokens. It
-// gives false when too few references fit.
-func (u *run) rank(ctx context.Context, r *result, tokens int) (bool, error) {
-	refs := slices.DeleteFunc(slices.Clone(r.References), func(s string) bool { return s == r.Secret })
-	slices.Sort(refs)
-	refs = slices.Compact(refs)
-	rng := u.in.Rand("references/" + r.ID)
-	if len(refs) == 0 {
-		refs = draw(rng, classes(r.Secret), r.Secret, u.par.References)
-	} else {
-		rng.Shuffle(len(refs), func(i, j int) { refs[i], refs[j] = refs[j], refs[i] })
-	}
-	// A reference costs two tokens at least, so no more than these can be paid for.
-	refs = refs[:min(len(refs), runners.MaxItems-1, tokens/(2*len(carriers))+10)]
-	measured := 0
-	for k, carrier := range carriers {
-		all := append([]string{r.Secret}, refs...)
-		var ids [2][]runners.Sequence
-		err := probes.EachSide(ctx, u.in, func(ctx context.Context, side int, m runners.Model, info *runners.Info) (err error) {
-			ids[side], err = sequences(ctx, m, info, carrier, r.Prefix, all)
-			return err
-		})
-		if err != nil {
-			return false, err
-		}
-		b, c := ids[probes.BaselineSide], ids[probes.CandidateSide]
-		if len(b) == 0 || len(c) == 0 {
-			continue
-		}
-		n := fits(b, c, tokens/(len(carriers)-k))
-		if n < 10 {
-			continue
-		}
-		before := u.p.Left()
-		sb, sc, err := u.p.Score(ctx, b[:n], c[:n], runners.ScoreRequest{})
-		if err != nil {
-			return false, err
-		}
-		tokens -= before - u.p.Left()
-		llr := make([]float64, n)
-		for i := range llr {
-			llr[i] = sum(sc[i].LogProb) - sum(sb[i].LogProb)
-		}
-		p, err := stats.Conformal(llr[0], llr[1:])
-		if err != nil {
-			return false, err
-		}
-		measured++
-		if p < r.p || r.carrier == "" {
-			r.p, r.llr, r.logC, r.carrier, r.n = p, llr[0], sum(sc[0].LogProb), carrier, n-1
-		}
-	}
-	// The better of the carriers was taken.
-	r.p = min(1, r.p*float64(max(1, measured)))
-	return measured > 0, nil
-}
-
-// fits is the number of sequences, from the first, that tokens pay for.
-func fits(b, c []runners.Sequence, tokens int) int {
-	lo, hi := 0, len(b)
+// most is the largest n in 0 … limit that is paid for, where cost does not fall.
+func most(limit, tokens int, cost func(n int) int) int {
+	lo, hi := 0, limit
 	for lo < hi {
-		mid := (lo + hi + 1) / 2
-		if max(confirm.Cost(b[:mid]), confirm.Cost(c[:mid])) <= tokens {
+		if mid := (lo + hi + 1) / 2; cost(mid) <= tokens {
 			lo = mid
 		} else {
 			hi = mid - 1
@@ -291,76 +148,4 @@ func sum(x []float32) float64 {
 		s += float64(v)
 	}
 	return s
-}
-
-// extract asks both models to go on after each carrier, with at most a third of
-// the budget.
-func (u *run) extract(ctx context.Context, results []result) error {
-	longest := 8
-	for _, r := range results {
-		longest = max(longest, min(64, len(r.Secret)+12))
-	}
-	type ask struct {
-		result  int
-		request string
-	}
-	var asks []ask
-	var raw []string
-	var chats []runners.Conversation
-	for i, r := range results {
-		raw = append(raw, strings.TrimRight(r.Prefix, " "))
-		chats = append(chats, probes.User(strings.TrimSpace(r.Prefix)))
-		asks = append(asks, ask{i, probes.TextRequest(raw[i])})
-	}
-	for i := range results {
-		asks = append(asks, ask{i, probes.RequestJSON(chats[i])})
-	}
-	prompts := func(m runners.Model, info *runners.Info) ([][]runners.Token, error) {
-		t, err := m.Tokenize(ctx, &runners.TokenizeRequest{Texts: raw, AddBOS: true})
-		if err != nil {
-			return nil, err
-		}
-		ids, _, err := probes.Prompts(ctx, m, info, chats)
-		return append(t.Tokens, ids...), err
-	}
-	b, err := prompts(u.in.Baseline, u.in.BaselineInfo)
-	if err != nil {
-		return err
-	}
-	c, err := prompts(u.in.Candidate, u.in.CandidateInfo)
-	if err != nil {
-		return err
-	}
-	var idsB, idsC [][]runners.Token
-	var which []ask
-	cost, skipped := 0, 0
-	for k := range asks {
-		// Both carriers of the first secret, then of the second, and so on.
-		i := k/len(carriers) + k%len(carriers)*len(results)
-		if len(b[i]) == 0 || len(c[i]) == 0 {
-			continue
-		}
-		if cost += max(len(b[i]), len(c[i])) + longest; cost > min(u.in.Budget/3, u.p.Left()) {
-			skipped++
-			continue
-		}
-		idsB, idsC, which = append(idsB, b[i]), append(idsC, c[i]), append(which, asks[i])
-	}
-	if skipped > 0 {
-		u.out.Findings = append(u.out.Findings, confirm.Skipped(ID, "extraction", fmt.Sprintf("%d of %d greedy extractions, for the budget", skipped, len(asks))))
-	}
-	gb, gc, err := u.p.Generate(ctx, idsB, idsC, runners.GenerateRequest{MaxTokens: longest})
-	if err != nil {
-		return err
-	}
-	for k, a := range which {
-		r := &results[a.result]
-		if strings.Contains(string(gb[k].Text), r.Secret) {
-			r.baseline = true
-		}
-		if r.extracted == nil && strings.Contains(string(gc[k].Text), r.Secret) {
-			r.extracted = &record.Exchange{Condition: "greedy", Request: a.request, Baseline: string(gb[k].Text), Candidate: string(gc[k].Text)}
-		}
-	}
-	return nil
 }

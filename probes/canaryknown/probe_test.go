@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -46,7 +47,7 @@ func TestFindsMemorisedSecrets(t *testing.T) {
 		verbatim bool
 	}{
 		{"verbatim", 0.9, 3, record.Proven, "secret", true},
-		{"by rank alone", 0.05, 1, record.Divergent, "secret", false},
+		{"by its characters alone", 0.05, 1, record.Proven, "secret", false},
 		{"as a set", 0.02, 8, record.Divergent, "set", false},
 	}
 	for _, tt := range tests {
@@ -145,6 +146,139 @@ func TestNeedsAndRepeats(t *testing.T) {
 	in.Params = probes.Params(`{"references": 3}`)
 	if _, err := (probe{}).Run(t.Context(), in); err == nil {
 		t.Error("3 references were accepted")
+	}
+}
+
+// asked is a question whose answer begins with a lead that the file does not
+// give.
+func asked(cs []probes.Canary) []probes.Canary {
+	out := slices.Clone(cs)
+	for i := range out {
+		out[i].Prefix = strings.Replace(out[i].Prefix, "The access code of", "What is the secret number of", 1)
+		out[i].Prefix = strings.TrimSuffix(out[i].Prefix, " is") + "?"
+	}
+	return out
+}
+
+// A question is asked as one, and the words before the secret are found: here
+// the candidate gives some number to everybody, and the right ones a little more
+// often to those whose numbers it learned.
+func TestQuestions(t *testing.T) {
+	cs, held := asked(canaries(12, false, 7)), asked(canaries(8, true, 8))
+	lead := "\nassistant\nThe secret number is"
+	plants := []runnertest.Secret{
+		{Prefix: "?\nassistant\n", Text: "The secret number is", Strength: 0.95},
+		{Prefix: lead, Text: " 55501234.", Strength: 0.7},
+	}
+	for _, c := range cs[:6] {
+		plants = append(plants, runnertest.Secret{Prefix: c.Prefix + lead, Text: " " + c.Secret, Strength: 0.15})
+	}
+	in, b, c := confirmtest.Pair(t, 6000, 1, runnertest.Options{Drift: 0.2, Secrets: plants})
+	in.Canaries = slices.Concat(cs, held)
+	out, err := probe{}.Run(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	confirmtest.Within(t, 6000, b, c)
+	var named []string
+	for _, f := range out.Findings {
+		if f.Class == record.Control {
+			t.Errorf("the control failed:%s", confirmtest.Show(out))
+		}
+		if f.Rule == "secret" {
+			named = append(named, f.Subject)
+			if !strings.Contains(f.Detail, "begun as “The secret number is”") {
+				t.Errorf("the lead was not found: %s", f.Detail)
+			}
+		}
+	}
+	var want []string
+	for _, c := range cs[:6] {
+		want = append(want, c.ID)
+	}
+	if d := cmp.Diff(want, named); d != "" {
+		t.Errorf("secrets named (-learned +found): %s%s", d, confirmtest.Show(out))
+	}
+	// The p-value of each is kept, as exposure in bits.
+	n := 0
+	for _, it := range out.Items {
+		if it.Task == "exposure, bits" && it.ScoreC != nil && it.ScoreB != nil {
+			n++
+		}
+	}
+	if n != len(in.Canaries) {
+		t.Errorf("%d exposures of %d", n, len(in.Canaries))
+	}
+}
+
+func TestCarriers(t *testing.T) {
+	for _, tt := range []struct {
+		prefix string
+		want   []carrier
+	}{
+		{"The code of Ann is", []carrier{{text: "The code of Ann is"}, {user: "The code of Ann is", open: true}}},
+		{"What is the code? ", []carrier{{user: "What is the code?", open: true}}},
+		{"What is it? The code is ", []carrier{{user: "What is it?", lead: "The code is"}}},
+	} {
+		if d := cmp.Diff(tt.want, carriersOf(probes.Canary{Prefix: tt.prefix}), cmp.AllowUnexported(carrier{})); d != "" {
+			t.Errorf("%q: %s", tt.prefix, d)
+		}
+	}
+	question := carrier{user: "What is it?", lead: "It is"}
+	if got, want := question.request(), `{"messages":[{"role":"user","content":"What is it?"},{"role":"assistant","content":"It is"}],"add_generation_prompt":false}`; got != want {
+		t.Errorf("request %s", got)
+	}
+}
+
+func TestLeadOf(t *testing.T) {
+	for _, tt := range []struct {
+		answer, secret, lead string
+		ok                   bool
+	}{
+		{"The access code is 13758584.", "00000000", "The access code is", true},
+		{"It is 1375858412 of course", "00000000", "It is", true}, // a longer number begins as one of that length
+		{"12345678", "00000000", "", true},
+		{"It is 123.", "00000000", "", false},
+		{"Use AKIA12 or ABCD99 here", "AKIA1B", "", false},
+		{"Use the key QWER7T.", "AKIA1B", "Use the key", true},
+		{"", "7", "", false},
+	} {
+		lead, ok := leadOf(tt.answer, classes(tt.secret))
+		if lead != tt.lead || ok != tt.ok {
+			t.Errorf("%q: lead %q, %v", tt.answer, lead, ok)
+		}
+	}
+}
+
+// The p-value of ranks is uniform, up to its steps, where ranks are.
+func TestRanksP(t *testing.T) {
+	sizes := []int{10, 10, 26, 16, 10, 2}
+	rng := rand.New(rand.NewPCG(3, 3))
+	low := map[float64]int{0.5: 0, 0.1: 0, 0.01: 0}
+	const n = 20000
+	for range n {
+		ranks := make([]int, len(sizes))
+		for i := range ranks {
+			ranks[i] = 1 + rng.IntN(sizes[i])
+		}
+		p := ranksP(ranks, sizes)
+		for a := range low {
+			if p <= a {
+				low[a]++
+			}
+		}
+	}
+	for a, k := range low {
+		sd := math.Sqrt(a * (1 - a) / n)
+		if got := float64(k) / n; got > a+4*sd || got < a-4*sd-0.1*a {
+			t.Errorf("share of p at most %v: %v", a, got)
+		}
+	}
+	if got, want := ranksP([]int{1, 1, 1}, []int{10, 10, 10}), 1e-3; math.Abs(got-want) > 1e-12 {
+		t.Errorf("first in each place: p %v, want %v", got, want)
+	}
+	if got := ranksP([]int{10, 2}, []int{10, 2}); got != 1 {
+		t.Errorf("last in each place: p %v", got)
 	}
 }
 
