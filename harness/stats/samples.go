@@ -77,7 +77,7 @@ func Bootstrap(a, b []float64, level float64, draws int, rng *rand.Rand) (Interv
 // under "both have one rate", small where the first has the higher one.
 func FisherExact(hits, n, otherHits, otherN int) (float64, error) {
 	if hits < 0 || hits > n || otherHits < 0 || otherHits > otherN || n+otherN == 0 {
-		return 0, fmt.Errorf("Fisher's exact test of %d in %d and %d in %d: %w", hits, n, otherHits, otherN, ErrTooFew)
+		return 0, fmt.Errorf("exact test of %d in %d and %d in %d: %w", hits, n, otherHits, otherN, ErrTooFew)
 	}
 	lg := func(x int) float64 { v, _ := math.Lgamma(float64(x) + 1); return v }
 	choose := func(n, k int) float64 { return lg(n) - lg(k) - lg(n-k) }

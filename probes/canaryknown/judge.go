@@ -203,7 +203,6 @@ func (u *run) pool() map[*result]float64 {
 // statistic is the sum of −log of the ranks in the group.
 func (u *run) exchange(of []*result) float64 {
 	type value struct {
-		row  int
 		llr  float64
 		rank float64
 	}

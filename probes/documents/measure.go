@@ -136,7 +136,6 @@ func (u *run) extract(ctx context.Context) error {
 	type ask struct {
 		r              *reading
 		prefix, suffix string
-		ids            []runners.Token
 	}
 	var asks []ask
 	var parts [][]runners.Token
