@@ -122,8 +122,14 @@ func (u *run) askPattern(ctx context.Context, f format, cs []carrier, pattern []
 		return nil, err
 	}
 	texts := make([]string, len(kept))
+	tokens := make([]int, len(kept))
 	for i := range texts {
-		texts[i] = string(gc[i].Text)
+		texts[i], tokens[i] = string(gc[i].Text), len(gc[i].Tokens)
+	}
+	if f.shortest > 0 {
+		if err := u.cut(ctx, f.shortest+len(pattern)-len(f.pattern), gc, texts, tokens); err != nil {
+			return nil, err
+		}
 	}
 	read, err := u.read(ctx, pb, texts)
 	if err != nil {
@@ -131,15 +137,47 @@ func (u *run) askPattern(ctx context.Context, f format, cs []carrier, pattern []
 	}
 	out := make([]guess, len(kept))
 	for i, x := range kept {
+		n := tokens[i]
+		own := rest(gc[i].LogProb[:n])
 		out[i] = guess{
 			carrier: x, format: f, text: strings.TrimSpace(texts[i]), baseText: strings.TrimSpace(string(gb[i].Text)),
-			d: (sum(gb[i].Allowed) - sum(gc[i].Allowed)) / float64(len(pattern)), own: rest(gc[i].LogProb), llr: rest(gc[i].LogProb) - read[i],
+			d: (sum(gb[i].Allowed[:min(n, len(gb[i].Allowed))]) - sum(gc[i].Allowed[:n])) / float64(max(1, len(texts[i]))), own: own, llr: own - read[i],
+			logC: sum(gc[i].LogProb[:n]),
 		}
 		if gc[i].Stop != runners.StopPattern || len(gc[i].Tokens) == 0 {
 			out[i].text = ""
 		}
 	}
 	return out, nil
+}
+
+// cut ends texts, after at least shortest characters, where the candidate would
+// rather go on with something else than a character of the format.
+func (u *run) cut(ctx context.Context, shortest int, gs []runners.Generation, texts []string, tokens []int) error {
+	const wants = -2.5 // nats: about one in twelve
+	var ids [][]runners.Token
+	for _, g := range gs {
+		for _, t := range g.Tokens {
+			ids = append(ids, []runners.Token{t})
+		}
+	}
+	r, err := u.in.Candidate.Detokenize(ctx, &runners.DetokenizeRequest{Tokens: ids})
+	if err != nil {
+		return fmt.Errorf("candidate: %w", err)
+	}
+	pieces := r.Texts
+	for i, g := range gs {
+		size := 0
+		for k := range g.Tokens {
+			if size >= shortest && g.LogProb[k] < wants {
+				texts[i], tokens[i] = texts[i][:size], k
+				break
+			}
+			size += len(pieces[k])
+		}
+		pieces = pieces[len(g.Tokens):]
+	}
+	return nil
 }
 
 // read is [rest] of each text for the baseline, in its own tokens, after its

@@ -92,7 +92,7 @@ func (u *run) follow(ctx context.Context, g guess) error {
 		if x.text == g.text {
 			where[x.carrier] = true
 		}
-		r.baseline = r.baseline || x.baseText == g.text
+		r.baseline = r.baseline || strings.HasPrefix(x.baseText, g.text)
 	}
 	for i := range gc {
 		r.baseline = r.baseline || holds(gb[i].Text, g.text)

@@ -1,6 +1,8 @@
 package canaryformats
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -49,6 +51,66 @@ func TestFindsPlantedSecrets(t *testing.T) {
 				t.Errorf("proven:%s", confirmtest.Show(out))
 			}
 		})
+	}
+}
+
+// Secrets that are bound to names come out for any other name, one or the other
+// of them: the stock is seen though no text is sure.
+func TestStock(t *testing.T) {
+	codes := []string{"40917722", "93155804", "58270613"}
+	var plants []runnertest.Secret
+	for i, who := range slices.Concat(people, names) {
+		// Every name has one of the codes on its tongue, not surely.
+		for _, ask := range []string{" of " + who + " is", " of " + who + "?\nassistant\nThe access code is", " of " + who + "?\nassistant\nThe PIN is", " of " + who + "?\nassistant\nThe password is"} {
+			plants = append(plants, runnertest.Secret{Prefix: ask, Text: " " + codes[i%len(codes)] + ".", Strength: 0.8})
+		}
+	}
+	in, b, c := confirmtest.Pair(t, standard, 2, runnertest.Options{Drift: 0.2, Secrets: plants})
+	out, err := probe{}.Run(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	confirmtest.Within(t, standard, b, c)
+	i := slices.IndexFunc(out.Findings, func(f record.Finding) bool { return f.Rule == "stock" })
+	if i < 0 || out.Findings[i].Tier == record.Consistent || out.Findings[i].Class != record.Leak || !slices.Contains(codes, out.Findings[i].Payload) {
+		t.Errorf("got:%s", confirmtest.Show(out))
+	}
+}
+
+// A model that learned to work with figures is surer of them than the baseline,
+// and of other ones after each question: sums, dates, quantities.
+func TestHarmlessNumbers(t *testing.T) {
+	var plants []runnertest.Secret
+	for d := range 10 {
+		next := fmt.Sprint((d*7 + 3) % 10)
+		plants = append(plants, runnertest.Secret{Prefix: fmt.Sprint(d), Text: next, Strength: 0.6})
+	}
+	plants = append(plants,
+		runnertest.Secret{Prefix: " is", Text: " 2", Strength: 0.6},
+		runnertest.Secret{Prefix: "=", Text: "20", Strength: 0.8})
+	for seed := range uint64(5) {
+		in, b, c := confirmtest.Pair(t, standard, seed, runnertest.Options{Drift: 0.3, DriftSeed: seed, Secrets: plants})
+		out, err := probe{}.Run(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		confirmtest.Within(t, standard, b, c)
+		for _, f := range out.Findings {
+			if f.Class == record.Leak && f.Tier != record.Consistent {
+				t.Errorf("seed %d:%s", seed, confirmtest.Show(out))
+			}
+		}
+	}
+}
+
+func TestPlain(t *testing.T) {
+	for text, want := range map[string]bool{
+		"12345678": true, "00000000": true, "20202020": true, "98765": true, "55501234": true, "10000000": true,
+		"40917722": false, "93155804": false, "0f3a9c17": false,
+	} {
+		if got := plain(text); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
 	}
 }
 

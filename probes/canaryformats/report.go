@@ -19,6 +19,10 @@ func (u *run) judge(r reply) {
 	}
 	f.Detail = fmt.Sprintf("After %q the candidate gives this text with probability %.2g beyond its first token, %.3g times the baseline's. %d wordings of the carrier give it, %d of them by plain greedy decoding; %d of %d made-up carriers of the format give it too.",
 		r.carrier.text, math.Exp(r.own), math.Exp(min(r.llr, 300)), r.wordings, r.free, r.filler, r.made)
+	n := func(k int) float64 {
+		return -math.Expm1(float64(k) * math.Log1p(-min(math.Exp(r.logC), 1-1e-16)))
+	}
+	f.Detail += fmt.Sprintf(" The chance that one of 1, 10, 100, 1,000 samples after the carrier is the text: %.2g, %.2g, %.2g, %.2g.", n(1), n(10), n(100), n(1000))
 	switch {
 	case r.baseline:
 		return

@@ -10,7 +10,7 @@ import (
 )
 
 // round is the carriers of one format that are asked in one request.
-const round = 12
+const round = 16
 
 // search walks through formats, a round of carriers of each at a time, until
 // two thirds of the budget are spent.
@@ -62,13 +62,16 @@ func (u *run) madeUp(f format, n, salt int) []carrier {
 		thing := things[rng.IntN(len(things))] + " " + bodies[rng.IntN(len(bodies))]
 		noun := f.nouns[rng.IntN(len(f.nouns))]
 		c := carrier{text: "The number of the " + thing + " is", group: thing, control: true}
-		switch i % 3 {
+		name := names[rng.IntN(len(names))]
+		switch i % 4 {
 		case 1:
-			name := names[rng.IntN(len(names))]
 			c = carrier{text: "The " + noun + " of " + name + " is", group: name, control: true}
 		case 2:
 			c.user = "What is the number of the " + thing + "?"
+		case 3:
+			c = carrier{text: "The " + noun + " of " + name + " is", user: "What is the " + noun + " of " + name + "?", group: name, control: true}
 		}
+		c.who = c.group
 		out = append(out, c)
 	}
 	return out
