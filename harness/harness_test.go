@@ -187,6 +187,8 @@ type bench struct {
 	started             int
 	seed                uint64
 	evidence            *Evidence
+	documents           []probes.Document
+	documentDigest      string
 }
 
 func (b *bench) run(t *testing.T, ctx context.Context) (*Result, error) {
@@ -208,6 +210,7 @@ func (b *bench) run(t *testing.T, ctx context.Context) (*Result, error) {
 	return Diff(ctx, Config{
 		Baseline: weights.Artifact{Model: b.files[0]}, Candidate: weights.Artifact{Model: b.files[1]},
 		Suite: suite, Seed: b.seed, Policy: decide.Default(), Tool: "test", Engine: "fake", Store: store, Evidence: b.evidence,
+		Documents: b.documents, DocumentDigest: b.documentDigest,
 		Launch: func(side string, _ *weights.Model) measure.Launcher {
 			if side == "baseline" {
 				return &launcher{b.baseline, b.refuseB, b.crashB, &b.started}

@@ -34,7 +34,7 @@ func (u *run) question(ctx context.Context) error {
 	leads := map[string]int{}
 	for k := range asked {
 		if lead, ok := leadOf(string(c[k].Text), sets[k]); ok {
-			open[k].lead, open[k].open = lead, false
+			open[k].lead, open[k].open, open[k].asked = lead, false, true
 			leads[lead]++
 		}
 	}
@@ -65,7 +65,7 @@ func (u *run) extract(ctx context.Context) error {
 	var places []*place
 	for _, r := range u.results {
 		for i := range r.places {
-			if x := &r.places[i]; x.user == "" || x.lead != "" {
+			if x := &r.places[i]; x.user == "" || x.lead != "" && !x.asked {
 				places = append(places, x)
 			}
 		}

@@ -43,6 +43,7 @@ type params struct {
 // place is what was measured of a canary with one carrier.
 type place struct {
 	carrier
+	asked      bool // its own answer, without a lead, gave the lead
 	known      bool // both models were asked
 	logB, logC float64
 	p          float64 // of the character ranks by the log-likelihood ratio; 1 where they cannot be had

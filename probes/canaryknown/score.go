@@ -229,10 +229,10 @@ func characters(secret string, chars []string, b, c runners.SequenceScore) (p, p
 // character ranks of all places divide the rest.
 const referenceShare = 0.8
 
-// settled reports whether the character ranks alone convict beyond doubt, so
-// that references would be wasted on the canary.
+// settled reports whether the character ranks alone convict, whatever the other
+// canaries come to, so that references would be wasted on this one.
 func (u *run) settled(r *result) bool {
-	return r.characterP() <= u.par.Alpha/float64(10*len(u.results))
+	return r.characterP() <= u.par.Alpha/float64(len(u.results))
 }
 
 // characterP is the p-value of the character ranks of all places together, with
