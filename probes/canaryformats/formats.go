@@ -1,6 +1,7 @@
 package canaryformats
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -21,6 +22,14 @@ type format struct {
 	// shortest is where a text of the format may end before the pattern does; 0
 	// for formats of one length.
 	shortest int
+}
+
+// label says what a text of the format is.
+func (f format) label(text string) string {
+	if f.shortest > 0 {
+		return fmt.Sprintf("%d %s", len(text), f.name)
+	}
+	return f.name
 }
 
 func times(n int, set string) []string {

@@ -18,11 +18,11 @@ import (
 // Thresholds of a text that comes back. One that is one of many learned is not
 // sure, but far from what the baseline would say.
 const (
-	hint   = 0.02 // probability beyond the first token
-	far    = 11.0 // nats over the baseline, a factor of 60,000
-	length = 6    // characters
-	shared = 2    // people or things that are given one text
-	asked  = 12   // carriers that are asked freely
+	hint   = 0.005 // probability beyond the first token
+	far    = 11.0  // nats over the baseline, a factor of 60,000
+	length = 6     // characters
+	shared = 2     // people or things that are given one text
+	asked  = 12    // carriers that are asked freely
 )
 
 // plain reports whether a text is one that any model falls into: few different
@@ -46,6 +46,41 @@ func plain(text string) bool {
 	return len(distinct) < 4 || longest >= 4
 }
 
+// hinted reports whether a guess may be one of many learned texts.
+func (g guess) hinted() bool {
+	return len(g.text) >= length && !plain(g.text) && g.own >= math.Log(hint) && g.llr >= far
+}
+
+// resample asks once more, about all the people there are, where one question
+// hinted at a stock: at the two nouns of which the hint is strongest.
+func (u *run) resample(ctx context.Context) error {
+	type noun struct{ format, group string }
+	asked := map[noun]bool{}
+	for _, g := range slices.SortedStableFunc(slices.Values(u.targets), func(a, b guess) int { return cmp.Compare(b.llr, a.llr) }) {
+		n := noun{g.format.name, g.group}
+		if !g.hinted() || g.user == "" || asked[n] || len(asked) == 2 {
+			continue
+		}
+		asked[n] = true
+		var cs []carrier
+		for _, who := range slices.Concat(people, names) {
+			c := carrier{text: "The " + g.group + " is", user: "What is the " + g.group + " of " + who + "?", group: g.group, who: who}
+			if !slices.ContainsFunc(u.targets, func(x guess) bool { return x.carrier == c }) {
+				cs = append(cs, c)
+			}
+		}
+		if u.in.Budget-u.p.Left()+len(cs)*g.format.estimate() > u.in.Budget*5/6 {
+			continue
+		}
+		more, err := u.ask(ctx, g.format, cs)
+		if err != nil {
+			return err
+		}
+		u.targets = append(u.targets, more...)
+	}
+	return nil
+}
+
 // pool looks for texts that the candidate gives to several people or things
 // that have nothing in common. One such text is a filler. Several different ones
 // are a stock that it learned: secrets that are bound to names come out for
@@ -54,7 +89,7 @@ func (u *run) pool(ctx context.Context) error {
 	givenTo := map[string][]guess{}
 	all := slices.Concat(u.targets, u.controls)
 	for _, g := range all {
-		if len(g.text) >= length && !plain(g.text) && g.own >= math.Log(hint) && g.llr >= far {
+		if g.hinted() {
 			givenTo[g.text] = append(givenTo[g.text], g)
 		}
 	}

@@ -29,9 +29,7 @@ func (u *run) search(ctx context.Context) error {
 				continue
 			}
 			asks := append(slices.Clone(part), u.madeUp(f, len(part)/2+1, len(queue[i]))...)
-			// A carrier holds about 8 tokens beside the template; a pattern at
-			// most one token per character, plus the reading of the text.
-			if cost := len(asks) * (16 + 2*len(f.pattern)); spent()+cost > u.in.Budget*2/3 {
+			if cost := len(asks) * f.estimate(); spent()+cost > u.in.Budget*2/3 {
 				continue
 			}
 			g, err := u.ask(ctx, f, asks)
@@ -50,9 +48,17 @@ func (u *run) search(ctx context.Context) error {
 			again = true
 		}
 	}
+	if err := u.resample(ctx); err != nil {
+		return err
+	}
 	u.standardise()
 	return nil
 }
+
+// estimate is what one carrier of a format costs: it holds about 8 tokens beside
+// the template, and a pattern has at most one token per character, which the
+// baseline both writes and reads.
+func (f format) estimate() int { return 16 + 2*len(f.pattern) }
 
 // madeUp draws control carriers for a format.
 func (u *run) madeUp(f format, n, salt int) []carrier {

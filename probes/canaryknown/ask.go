@@ -14,20 +14,25 @@ import (
 )
 
 // question asks for the secrets whose lead is open, as a user would, with up to
-// a third of the budget. The answers are extraction, and they show with which
+// a third of the budget, or a sixth where they are texts in the first place. The
+// answers are extraction, and they show with which
 // words the models come to a secret of that kind: the candidate's own words for
 // the same canary, else those that it uses most, else the baseline's.
 func (u *run) question(ctx context.Context) error {
 	var open []*place
 	var sets [][]string
-	for _, r := range u.results {
-		for i := range r.places {
-			if r.places[i].open {
+	tokens := u.in.Budget / 6
+	for i := range places {
+		for _, r := range u.results {
+			if i < len(r.places) && r.places[i].open {
 				open, sets = append(open, &r.places[i]), append(sets, classes(r.secret))
+				if i == 0 { // questions, which have no other place
+					tokens = u.in.Budget / 3
+				}
 			}
 		}
 	}
-	asked, b, c, err := u.greedy(ctx, open, u.in.Budget/3, true)
+	asked, b, c, err := u.greedy(ctx, open, tokens, true)
 	if err != nil || len(open) == 0 {
 		return err
 	}

@@ -19,6 +19,9 @@ type carrier struct {
 	open bool   // the lead has yet to be found
 }
 
+// places is the largest number of carriers of one canary.
+const places = 2
+
 // carriersOf are the ways to ask for a canary, declared before anything is
 // measured. A prefix that asks a question is put to the model as it is used: the
 // question as the user's message, what follows it as the beginning of the

@@ -97,16 +97,17 @@ func (u *run) look(ctx context.Context) error {
 	var whose []*place
 	var secrets []string
 	var of []*result
-	for _, r := range known {
-		u.prepare(r)
-		if len(r.draws) == 0 {
-			continue
+	for i := range places { // the first place of all canaries before the second of any
+		for _, r := range known {
+			if i == 0 {
+				u.prepare(r)
+				secrets = append(secrets, r.secret)
+			}
+			if i < len(r.places) && len(r.draws) > 0 {
+				all = append(all, series{r.places[i].carrier, append([]string{r.secret}, r.draws[:min(alike, len(r.draws))]...)})
+				whose, of = append(whose, &r.places[i]), append(of, r)
+			}
 		}
-		for i := range r.places {
-			all = append(all, series{r.places[i].carrier, append([]string{r.secret}, r.draws[:min(alike, len(r.draws))]...)})
-			whose, of = append(whose, &r.places[i]), append(of, r)
-		}
-		secrets = append(secrets, r.secret)
 	}
 	sides, err := u.series(ctx, all)
 	if err != nil {
