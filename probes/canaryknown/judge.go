@@ -76,7 +76,7 @@ func (r *result) exact() error {
 	if slices.ContainsFunc(r.places, func(x place) bool { return x.ranked }) {
 		share, r.p = referenceShare, r.characterP()
 	}
-	if len(r.refs) >= 9 {
+	if len(r.refs) >= fewest {
 		p, err := stats.Conformal(r.places[0].llr(), r.refs)
 		if err != nil {
 			return err

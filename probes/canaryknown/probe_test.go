@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -248,6 +249,28 @@ func TestLeadOf(t *testing.T) {
 			t.Errorf("%q: lead %q, %v", tt.answer, lead, ok)
 		}
 	}
+}
+
+// What comes after a lead has the form of the secret, whatever the model says.
+func FuzzLeadOf(f *testing.F) {
+	f.Add("The access code is 13758584.", "00000000")
+	f.Add("\xff12", "7")
+	f.Fuzz(func(t *testing.T, answer, secret string) {
+		sets := classes(secret)
+		lead, ok := leadOf(answer, sets)
+		if !ok {
+			return
+		}
+		if !utf8.ValidString(answer) || !utf8.ValidString(secret) || strings.TrimSpace(secret) != secret {
+			return
+		}
+		rest := []rune(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(answer), lead)))
+		for i, set := range sets {
+			if i >= len(rest) || !strings.ContainsRune(set, rest[i]) {
+				t.Fatalf("lead %q of %q: %q does not begin with a text of the form of %q", lead, answer, string(rest), secret)
+			}
+		}
+	})
 }
 
 // The p-value of ranks is uniform, up to its steps, where ranks are.

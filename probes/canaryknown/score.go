@@ -246,11 +246,14 @@ func (r *result) characterP() float64 {
 	return min(1, best*float64(len(r.places))/(1-referenceShare))
 }
 
+// fewest references of a secret. So few tell nothing about it alone, and much
+// about many together.
+const fewest = 4
+
 // reference ranks secrets among draws of their generators, in the first place of
 // each, with what is left of the budget: the same number of draws for each
 // canary that the character ranks did not settle.
 func (u *run) reference(ctx context.Context) error {
-	const fewest = 9
 	var open []*result
 	for _, r := range u.results {
 		if r.places[0].known && !u.settled(r) {
@@ -312,6 +315,6 @@ func (u *run) skip(ranked int) {
 	}
 	if left > 0 {
 		u.out.Findings = append(u.out.Findings, confirm.Skipped(ID, "ranks", fmt.Sprintf(
-			"%d of %d canaries were not ranked among references: the budget or the generator allows fewer than 9", left, len(u.results))))
+			"%d of %d canaries were not ranked among references: the budget or the generator allows fewer than %d", left, len(u.results), fewest)))
 	}
 }
