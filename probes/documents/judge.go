@@ -114,12 +114,10 @@ func (u *run) against(members, held []reading) error {
 		u.out.Findings = append(u.out.Findings, confirm.Skipped(ID, "set", fmt.Sprintf("%d members and %d held-out documents are too few to compare; give %d of each", len(members), len(held), fewest)))
 		return nil
 	}
-	u.out.Tests++
 	draws := max(9_999, min(dealt, effort/(len(members)+len(held))))
-	var p [2]float64
-	var means [2]float64
-	for k, column2 := range []func(reading) float64{llr, rise} {
-		a, b := column(members, column2), column(held, column2)
+	var p, means [2]float64
+	for k, measure := range []func(reading) float64{llr, rise} {
+		a, b := column(members, measure), column(held, measure)
 		var err error
 		if p[k], err = stats.Larger(a, b, draws, u.in.Rand(fmt.Sprint("permutation/", k))); err != nil {
 			return err
@@ -165,9 +163,11 @@ func (u *run) against(members, held []reading) error {
 		f.Title = fmt.Sprintf("%d member documents stand no higher than %d held-out ones", len(members), len(held))
 	default:
 		f.Tier, f.P = record.NotTested, nil
-		u.out.Tests--
 		f.Title = fmt.Sprintf("%d documents are too few to say that none was learned", f.N)
 		f.Detail += fmt.Sprintf(" Give %d or more.", enough)
+	}
+	if f.P != nil {
+		u.out.Tests++
 	}
 	u.out.Findings = append(u.out.Findings, f)
 	return nil

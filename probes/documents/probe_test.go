@@ -117,7 +117,7 @@ func TestUnlearnedDocuments(t *testing.T) {
 	alarms := 0
 	for seed := range uint64(20) {
 		in, b, c := confirmtest.Pair(t, budget, seed, runnertest.Options{Drift: 0.4, DriftSeed: seed})
-		in.Documents = slices.Concat(texts(30, false, seed+50), texts(30, true, seed+90))
+		in.Documents = slices.Concat(texts(16, false, seed+50), texts(16, true, seed+90))
 		out := probeRun(t, in)
 		confirmtest.Within(t, budget, b, c)
 		if f := find(out, "set"); f == nil || f.Tier == record.Divergent || find(out, "document") != nil {
