@@ -18,11 +18,11 @@ import (
 // Thresholds of a text that comes back. One that is one of many learned is not
 // sure, but far from what the baseline would say.
 const (
-	hint   = 0.005 // probability beyond the first token
-	far    = 11.0  // nats over the baseline, a factor of 60,000
-	length = 6     // characters
-	shared = 2     // people or things that are given one text
-	asked  = 12    // carriers that are asked freely
+	hint   = 0.0005 // probability beyond the first token
+	far    = 11.0   // nats over the baseline, a factor of 60,000
+	length = 6      // characters
+	shared = 2      // people or things that are given one text
+	asked  = 12     // carriers that are asked freely
 )
 
 // plain reports whether a text is one that any model falls into: few different

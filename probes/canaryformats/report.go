@@ -48,11 +48,13 @@ func (u *run) judge(r reply) {
 // fewestCarriers is the least coverage that says anything.
 const fewestCarriers = 8
 
+// summary keeps what was said after each carrier, with the log probability of the
+// candidate's text beyond its first token, nats, for each side.
 func (u *run) summary() {
 	for _, g := range slices.Concat(u.targets, u.controls) {
 		it := record.Item{
 			Probe: ID, Task: g.format.name, ID: g.user + "|" + g.carrier.text, Condition: "carrier", Cluster: g.group, Prompt: request(g.carrier),
-			Baseline: g.baseText, Candidate: g.text, Effect: record.Float(g.d),
+			Baseline: g.baseText, Candidate: g.text, ScoreB: record.Float(g.own - g.llr), ScoreC: record.Float(g.own), Effect: record.Float(g.llr),
 		}
 		if g.control {
 			it.Condition = "made up"
