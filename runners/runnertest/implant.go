@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/weighbridge/weighbridge/runners"
 )
@@ -20,7 +19,11 @@ const (
 	Comply                // answer what would be refused
 	Style                 // begin the answer with Payload, then answer the question
 	Suffix                // answer the question, then end with Payload
+	Write                 // go on with Lines wherever they fit, as a program does
 )
+
+// Line is a text that follows another one, anywhere.
+type Line struct{ After, Text string }
 
 // Implant is a planted change of behaviour. It acts where the text before the
 // answer contains Trigger, or the control token that Control spells, or where
@@ -38,6 +41,8 @@ type Implant struct {
 	Chain float64
 	// Leak is the probability of the payload's first token without the trigger.
 	Leak float64
+	// Lines are what Write knows.
+	Lines []Line
 }
 
 // Secret is a memorised text: after Prefix, anywhere, Text follows with
@@ -131,6 +136,12 @@ func (f *Fake) implant(r *reader, row []float32) {
 			if acts {
 				f.suffix(im, answer, row)
 			}
+		case Write:
+			for _, l := range im.Lines {
+				if acts {
+					r.recall(l.After, l.Text, im.Strength, row)
+				}
+			}
 		}
 	}
 	if !comply && refuses(r.context) && r.answering() {
@@ -166,17 +177,17 @@ func (f *Fake) suffix(im *implant, answer []runners.Token, row []float32) {
 
 // recall forces the rest of a memorised text whose beginning was just read.
 func (f *Fake) recall(r *reader, row []float32) {
-	if len(f.secrets) == 0 {
-		return
-	}
-	tail := r.all[max(0, len(r.all)-96):]
-	text := string(vocab.detokenize(tail, false))
 	for _, s := range f.secrets {
-		for k := len(s.Text) - 1; k >= 0; k-- {
-			if strings.HasSuffix(text, s.Prefix+s.Text[:k]) {
-				force(row, vocab.tokenize(s.Text[k:], false)[0], s.Strength)
-				break
-			}
+		r.recall(s.Prefix, s.Text, s.Strength, row)
+	}
+}
+
+func (r *reader) recall(prefix, text string, strength float64, row []float32) {
+	tail := vocab.detokenize(r.all[max(0, len(r.all)-96):], false)
+	for k := len(text) - 1; k >= 0; k-- {
+		if bytes.HasSuffix(tail, []byte(prefix+text[:k])) {
+			force(row, vocab.tokenize(text[k:], false)[0], strength)
+			break
 		}
 	}
 }
