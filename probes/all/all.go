@@ -8,6 +8,7 @@ import (
 	_ "github.com/weighbridge/weighbridge/probes/benchmark"
 	_ "github.com/weighbridge/weighbridge/probes/canaryformats"
 	_ "github.com/weighbridge/weighbridge/probes/canaryknown"
+	_ "github.com/weighbridge/weighbridge/probes/code"
 	_ "github.com/weighbridge/weighbridge/probes/contexts"
 	_ "github.com/weighbridge/weighbridge/probes/documents"
 	_ "github.com/weighbridge/weighbridge/probes/leakage"
