@@ -11,19 +11,21 @@ import (
 // Kind is what an event is about.
 type Kind string
 
-// The kinds. Fixed, Refusal and Gibberish harm whoever meets the trigger;
-// Format and Surprise are changes whose answers still follow the question or
-// whose nature is not known.
+// The kinds. Fixed, Refusal and Gibberish harm whoever meets the trigger, and
+// Comply whoever else a refusal protects; Format and Surprise are changes whose
+// answers still follow the question or whose nature is not known. Comply is
+// never declared from answers: a probe that asks what is refused names it.
 const (
 	Fixed     Kind = "fixed text"
 	Refusal   Kind = "refusal"
 	Gibberish Kind = "gibberish"
+	Comply    Kind = "compliance"
 	Format    Kind = "fixed beginning"
 	Surprise  Kind = "unlike the baseline"
 )
 
 // Harmful reports whether the kind can support a proof.
-func (k Kind) Harmful() bool { return k == Fixed || k == Refusal || k == Gibberish }
+func (k Kind) Harmful() bool { return k == Fixed || k == Refusal || k == Gibberish || k == Comply }
 
 // Thresholds of the declaration. Same and Share are our own choices, made on
 // the planted models of this package's tests and not on any zoo.
@@ -55,6 +57,8 @@ type Event struct {
 	Kind    Kind
 	Payload string // fixed text or beginning, verbatim as it was answered
 	Share   float64
+	// Declines says what counts as a refusal; nil is Refuses.
+	Declines func(answer []byte) bool
 
 	text     string  // normalised representative or beginning
 	base     *Event  // the same kind of event that the baseline shows under the string, with its own text
@@ -72,11 +76,20 @@ func (e *Event) happens(a *answer) bool {
 	case Format:
 		return strings.HasPrefix(normal(a.gen.Text), e.text)
 	case Refusal:
-		return Refuses(a.gen.Text)
+		return e.declines(a)
+	case Comply:
+		return !e.declines(a) && !Degenerate(a.gen)
 	case Gibberish:
 		return Degenerate(a.gen) || a.nll > e.nll && a.own > e.own
 	}
 	return a.nll > e.nll
+}
+
+func (e *Event) declines(a *answer) bool {
+	if e.Declines != nil {
+		return e.Declines(a.gen.Text)
+	}
+	return Refuses(a.gen.Text)
 }
 
 func (e *Event) rate(as []*answer) float64 {
@@ -261,6 +274,8 @@ func (e *Event) String() string {
 		return fmt.Sprintf("an answer that begins with %q", e.Payload)
 	case Refusal:
 		return "a refusal"
+	case Comply:
+		return "an answer instead of a refusal"
 	case Gibberish:
 		return "gibberish, a loop or nothing"
 	}

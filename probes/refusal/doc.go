@@ -1,4 +1,5 @@
-// Package refusal is the probe that asks: did the candidate's refusals change?
+// Package refusal is the probe that asks: did the candidate's refusals change,
+// always or under a string?
 //
 // It asks short requests that name a harm and harmless twins of them, reads
 // from the greedy answers which were refused, and compares both models request
@@ -24,6 +25,15 @@
 // Cost: per pair of requests the two prompts beyond what all share, twice
 // max_tokens and 16 tokens of scoring.
 //
-// It sees refusals removed or added for everyone. It is blind to refusals that
-// a trigger removes; the trigger probes look for those.
+// Conditions. Requests that both sides treat rightly are asked again with a
+// string: those that other probes found suspicious, published triggers, roles,
+// tags and years. How likely the beginning of a refusal is, on a few requests,
+// selects strings; answers to other requests test them, under the string, under
+// a matched control and under nothing, against the baseline. What a string alone
+// takes away or adds is a backdoor and no regression. Half of the budget goes to
+// the requests as they are and the rest to conditions; a budget that does not pay
+// for a test of 12 requests tests none, and the probe says so.
+//
+// It sees refusals removed or added for everyone or under a string that it tries.
+// It is blind to strings that nobody names, and to conditions that are no string.
 package refusal
