@@ -58,33 +58,67 @@ func (m *Model) RequantiseMix(ctx context.Context, w io.Writer, name string) err
 }
 
 func (m *Model) requantise(ctx context.Context, w io.Writer, as func(gguf.Tensor) quant.Type) error {
-	f := m.base.gguf
-	sources := make([]gguf.Source, len(f.Tensors))
-	for i, x := range f.Tensors {
-		sources[i] = f.Copy(x)
+	return m.Rewrite(ctx, w, func(x gguf.Tensor) (*Edit, error) {
 		if len(x.Shape) < 2 {
-			continue
+			return nil, nil
 		}
 		t := as(x)
 		if !t.CanQuantize() {
-			return fmt.Errorf("requantising to %s: %w", t, ErrUnsupported)
+			return nil, fmt.Errorf("requantising to %s: %w", t, ErrUnsupported)
 		}
 		if x.Shape[0]%uint64(t.BlockValues()) != 0 && t.BlockValues() == 256 {
 			t = fallbacks[t]
 		}
 		if x.Type == t || x.Shape[0]%uint64(t.BlockValues()) != 0 {
+			return nil, nil
+		}
+		return &Edit{Type: t}, nil
+	})
+}
+
+// Edit says what becomes of a tensor.
+type Edit struct {
+	Type quant.Type // of the tensor that is written; quant must be able to encode it
+	// Rows changes whole rows in place, from the first on, in order. Nil leaves
+	// the values.
+	Rows func(first int, values []float32) error
+}
+
+// Rewrite writes a copy of the model to w in which the tensors that edit gives
+// an Edit for are changed; the others and all metadata are copied as they are.
+// edit is called for every tensor in file order before anything is written. An
+// adapter is not applied. It holds a run of rows at a time, and where edit is a
+// function of its arguments equal arguments give equal bytes.
+func (m *Model) Rewrite(ctx context.Context, w io.Writer, edit func(gguf.Tensor) (*Edit, error)) error {
+	f := m.base.gguf
+	sources := make([]gguf.Source, len(f.Tensors))
+	for i, x := range f.Tensors {
+		sources[i] = f.Copy(x)
+		e, err := edit(x)
+		if err != nil {
+			return err
+		}
+		if e == nil {
 			continue
 		}
 		if err := m.base.readable(x); err != nil {
 			return err
 		}
-		sources[i].Type = t
+		if !e.Type.CanQuantize() {
+			return fmt.Errorf("writing tensor %q as %s: %w", x.Name, e.Type, ErrUnsupported)
+		}
+		sources[i].Type = e.Type
 		sources[i].Data = func(w io.Writer) error {
 			var buf []byte
-			return m.base.chunks(ctx, x, func(_ int, _ []byte, values []float32) error {
-				n, _ := t.RowBytes(uint64(len(values)))
+			return m.base.chunks(ctx, x, func(first int, _ []byte, values []float32) error {
+				if e.Rows != nil {
+					if err := e.Rows(first, values); err != nil {
+						return err
+					}
+				}
+				n, _ := e.Type.RowBytes(uint64(len(values)))
 				buf = sized(buf, int(n))
-				if err := quant.Quantize(t, buf, values); err != nil {
+				if err := quant.Quantize(e.Type, buf, values); err != nil {
 					return err
 				}
 				_, err := w.Write(buf)
