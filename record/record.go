@@ -54,6 +54,14 @@ type Finding struct {
 	MDE       *float64 `json:"mde,omitempty"`    // smallest effect seen with 80 % power, unit of Value
 	Margin    *float64 `json:"margin,omitempty"`
 	Null      string   `json:"null,omitempty"` // how the null was made
+	// LowerIsWorse says that a smaller Value speaks against the candidate: a
+	// difference of abilities. Otherwise a larger one does.
+	LowerIsWorse bool `json:"lower_is_worse,omitempty"`
+
+	// PBank is (1 + harmless variants of the baseline that reach Value) ÷
+	// (1 + BankN), of this statistic alone; nil without a calibration.
+	PBank *float64 `json:"p_bank,omitempty"`
+	BankN int      `json:"bank_n,omitempty"` // harmless variants it was measured on
 
 	Families   []string   `json:"families,omitempty"`   // attack families it speaks about (TOK, PHR, …)
 	Transcript []Exchange `json:"transcript,omitempty"` // exact requests and answers, to replay
@@ -177,7 +185,7 @@ type Reason struct {
 
 // Meta identifies a run.
 type Meta struct {
-	Format    int      `json:"format"` // version of the record: 2 has evidence in full, 3 what the change of a tensor says
+	Format    int      `json:"format"` // version of the record: 2 has evidence in full, 3 with calibration and what the change of a tensor says
 	Tool      string   `json:"tool"`   // weighbridge version
 	Seed      uint64   `json:"seed"`
 	Level     string   `json:"level"`    // quick, standard, deep or custom
@@ -189,6 +197,14 @@ type Meta struct {
 	Why       string   `json:"why"`      // reason for Relation
 	Alpha     float64  `json:"alpha"`    // family-wise error rate over the run
 	Tests     int      `json:"tests"`    // hypotheses that Alpha is shared by
+
+	// Set only where the run was held against a calibration of its baseline.
+	Calibration         string  `json:"calibration,omitempty"`          // digest of the file
+	CalibrationSigner   string  `json:"calibration_signer,omitempty"`   // whose signature was checked; empty where none was
+	CalibrationEngine   string  `json:"calibration_engine,omitempty"`   // same, or other than this run's
+	CalibrationVariants int     `json:"calibration_variants,omitempty"` // harmless variants in the bank
+	CalibrationTests    int     `json:"calibration_tests,omitempty"`    // statistics that CalibrationAlpha is shared by
+	CalibrationAlpha    float64 `json:"calibration_alpha,omitempty"`
 
 	// Set only where evidence was asked for.
 	Model       string `json:"model,omitempty"`       // name that the candidate is to be published under

@@ -56,10 +56,16 @@ func runRows(run *record.Run) []row {
 func verdictRow(run *record.Run) row {
 	m, v := &run.Meta, &run.Verdict
 	format := int32(m.Format)
-	return row{Kind: kindVerdict, Outcome: string(v.Outcome), Policy: v.Policy, Digest: v.Digest,
+	r := row{Kind: kindVerdict, Outcome: string(v.Outcome), Policy: v.Policy, Digest: v.Digest,
 		Format: &format, Tool: m.Tool, Seed: &m.Seed, Level: m.Level, Suites: m.Suites, Plan: m.Plan,
 		BaselineID: m.Baseline, CandidateID: m.Candidate, Relation: m.Relation, Why: m.Why, Alpha: &m.Alpha, Tests: whole(m.Tests),
-		Model: m.Model, Environment: m.Environment, Now: m.Now}
+		Model: m.Model, Environment: m.Environment, Now: m.Now,
+		Calibration: m.Calibration, CalibrationSigner: m.CalibrationSigner, CalibrationEngine: m.CalibrationEngine}
+	if m.CalibrationAlpha != 0 {
+		r.CalibrationAlpha = &m.CalibrationAlpha
+	}
+	r.CalibrationVariants, r.CalibrationTests = counted(m.CalibrationVariants), counted(m.CalibrationTests)
+	return r
 }
 
 func evidenceRow(e *record.Evidence) row {
@@ -73,7 +79,11 @@ func findingRow(f *record.Finding) row {
 	r := row{Kind: kindFinding, ID: f.ID, Probe: f.Probe, Rule: f.Rule, Tier: string(f.Tier), Class: string(f.Class),
 		Title: f.Title, Detail: f.Detail, Subject: f.Subject, Trigger: f.Trigger, Payload: f.Payload,
 		Statistic: f.Statistic, Value: f.Value, Low: f.Low, High: f.High, N: whole(f.N), P: f.P, PHolm: f.PHolm,
-		MDE: f.MDE, Margin: f.Margin, Null: f.Null, Families: f.Families}
+		MDE: f.MDE, Margin: f.Margin, Null: f.Null, Families: f.Families, PBank: f.PBank}
+	if f.Value != nil || f.LowerIsWorse {
+		r.LowerIsWorse = &f.LowerIsWorse
+	}
+	r.BankN = counted(f.BankN)
 	for _, x := range f.Transcript {
 		r.Transcript = append(r.Transcript, exchangeRow{valid(x.Condition), valid(x.Request), valid(x.Baseline), valid(x.Candidate)})
 	}
@@ -90,6 +100,14 @@ func itemRow(it *record.Item) row {
 func whole(n int) *int64 {
 	x := int64(n)
 	return &x
+}
+
+// counted is NULL where nothing was counted.
+func counted(n int) *int64 {
+	if n == 0 {
+		return nil
+	}
+	return whole(n)
 }
 
 // wide and narrow keep the difference between no number and zero.
@@ -117,6 +135,7 @@ func (r *row) texts() []*string {
 		&r.Tier, &r.Class, &r.Title, &r.Subject, &r.Trigger, &r.Payload, &r.Statistic, &r.Null, &r.TensorKind,
 		&r.Task, &r.Cluster, &r.Prompt, &r.Expected, &r.Baseline, &r.Candidate, &r.Flip,
 		&r.Model, &r.Environment, &r.Now, &r.Signer, &r.Time, &r.Identity, &r.Method, &r.Builder, &r.MadeFrom,
+		&r.Calibration, &r.CalibrationSigner, &r.CalibrationEngine,
 	}
 }
 
@@ -187,7 +206,9 @@ func (b *runBuilder) add(r *row) error {
 		run.Verdict.Outcome, run.Verdict.Policy, run.Verdict.Digest = record.Outcome(r.Outcome), r.Policy, r.Digest
 		run.Meta = record.Meta{Format: int(deref(r.Format)), Tool: r.Tool, Seed: deref(r.Seed), Level: r.Level, Suites: list(r.Suites),
 			Plan: r.Plan, Baseline: r.BaselineID, Candidate: r.CandidateID, Relation: r.Relation, Why: r.Why,
-			Alpha: deref(r.Alpha), Tests: int(deref(r.Tests)), Model: r.Model, Environment: r.Environment, Now: r.Now}
+			Alpha: deref(r.Alpha), Tests: int(deref(r.Tests)), Model: r.Model, Environment: r.Environment, Now: r.Now,
+			Calibration: r.Calibration, CalibrationSigner: r.CalibrationSigner, CalibrationEngine: r.CalibrationEngine,
+			CalibrationVariants: int(deref(r.CalibrationVariants)), CalibrationTests: int(deref(r.CalibrationTests)), CalibrationAlpha: deref(r.CalibrationAlpha)}
 	case kindReason:
 		run.Verdict.Reasons = append(run.Verdict.Reasons, record.Reason{Rule: r.Rule, Outcome: record.Outcome(r.Outcome),
 			Message: r.Message, Findings: list(r.Findings)})
@@ -239,7 +260,8 @@ func finding(r *row) record.Finding {
 	f := record.Finding{ID: r.ID, Probe: r.Probe, Rule: r.Rule, Tier: record.Tier(r.Tier), Class: record.Class(r.Class),
 		Title: r.Title, Detail: r.Detail, Subject: r.Subject, Trigger: r.Trigger, Payload: r.Payload,
 		Statistic: r.Statistic, Value: r.Value, Low: r.Low, High: r.High, N: int(deref(r.N)), P: r.P, PHolm: r.PHolm,
-		MDE: r.MDE, Margin: r.Margin, Null: r.Null, Families: list(r.Families)}
+		MDE: r.MDE, Margin: r.Margin, Null: r.Null, Families: list(r.Families),
+		LowerIsWorse: deref(r.LowerIsWorse), PBank: r.PBank, BankN: int(deref(r.BankN))}
 	for _, x := range r.Transcript {
 		f.Transcript = append(f.Transcript, record.Exchange(x))
 	}

@@ -185,6 +185,19 @@ type row struct {
 	// tensor
 	Leading *float64 `parquet:"leading_share,optional"`
 	Tokens  []string `parquet:"lens_tokens,optional,list"`
+
+	// verdict
+	Calibration         string   `parquet:"calibration,optional"`
+	CalibrationSigner   string   `parquet:"calibration_signer,optional"`
+	CalibrationEngine   string   `parquet:"calibration_engine,optional"`
+	CalibrationVariants *int64   `parquet:"calibration_variants,optional"`
+	CalibrationTests    *int64   `parquet:"calibration_tests,optional"`
+	CalibrationAlpha    *float64 `parquet:"calibration_alpha,optional"`
+
+	// finding
+	LowerIsWorse *bool    `parquet:"lower_is_worse,optional"`
+	PBank        *float64 `parquet:"p_bank,optional"`
+	BankN        *int64   `parquet:"bank_n,optional"`
 }
 
 type checkRow struct {

@@ -141,6 +141,10 @@ const formatKey = "weighbridge.format"
 func metadata(run *record.Run, format string) ([][2]string, error) {
 	m := run.Meta
 	m.Suites = validAll(m.Suites)
+	for _, s := range []*string{&m.Tool, &m.Level, &m.Plan, &m.Baseline, &m.Candidate, &m.Relation, &m.Why, &m.Model, &m.Environment, &m.Now,
+		&m.Calibration, &m.CalibrationSigner, &m.CalibrationEngine} {
+		*s = valid(*s) // as in the row; encoding/json replaces otherwise
+	}
 	meta, err := json.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("the run's metadata: %w", err)
@@ -156,6 +160,9 @@ func metadata(run *record.Run, format string) ([][2]string, error) {
 		{"weighbridge.seed", strconv.FormatUint(m.Seed, 10)},
 		{"weighbridge.tool", m.Tool},
 		{"weighbridge.meta", string(meta)},
+	}
+	if m.Calibration != "" {
+		kv = append(kv, [2]string{"weighbridge.calibration", m.Calibration})
 	}
 	for i := range kv {
 		kv[i][1] = valid(kv[i][1])

@@ -49,6 +49,7 @@ type data struct {
 	Suites            []string
 	Command           string
 	ErrorRate, Power  string
+	Calibration       string
 }
 
 type reason struct {
@@ -96,7 +97,7 @@ func newData(v *view.View) *data {
 	d := &data{Run: run, Outcome: string(run.Verdict.Outcome), Headline: view.Headline(run.Verdict.Outcome),
 		Relation: view.RelationText(run.Meta.Relation), Covered: v.Covered(),
 		Heat: heatMap(run.Tensors), Families: v.Families(), Unseen: v.Unseen(), BlindSpots: view.BlindSpots(run.Meta.Relation),
-		Command: view.Command(run), ErrorRate: view.ErrorRate(&run.Meta), Power: view.Power}
+		Command: view.Command(run), ErrorRate: view.ErrorRate(&run.Meta), Power: view.Power, Calibration: view.Calibration(&run.Meta)}
 	style, styleHash := inline("style", pageCSS)
 	script, scriptHash := inline("script", pageJS)
 	d.Style, d.Script, d.CSP = style, script, policy(styleHash, scriptHash)

@@ -95,7 +95,7 @@ func convert(r *record.Run) run {
 	out.Meta.Suites, out.Verdict.Reasons = some(r.Meta.Suites), some(r.Verdict.Reasons)
 	for i := range out.Findings {
 		f := &out.Findings[i]
-		for _, p := range []**float64{&f.Value, &f.Low, &f.High, &f.P, &f.PHolm, &f.MDE, &f.Margin} {
+		for _, p := range []**float64{&f.Value, &f.Low, &f.High, &f.P, &f.PHolm, &f.MDE, &f.Margin, &f.PBank} {
 			*p = finite(*p)
 		}
 	}

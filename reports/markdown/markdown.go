@@ -197,7 +197,7 @@ func (d *doc) changed(v *view.View) {
 				}
 				shown++
 				d.put("| %s | %s | %s | %s | %s | %s | %s | %s |\n", tier(f.Tier), code(f.Title, 160), code(f.Statistic, 60),
-					view.Interval(f), view.Count(f.N), figure(f.MDE), figure(f.Margin), figure(f.PHolm))
+					view.Interval(f), view.Count(f.N), figure(f.MDE), figure(f.Margin), ps(f))
 			}
 		}
 		d.left(all-shown, "figures")
@@ -269,6 +269,14 @@ func (d *doc) untested(v *view.View) {
 	d.put("\n</details>\n")
 }
 
+// ps are a finding's p-values.
+func ps(f *record.Finding) string {
+	if f.PBank == nil {
+		return figure(f.PHolm)
+	}
+	return figure(f.PHolm) + ", bank " + figure(f.PBank)
+}
+
 func (d *doc) identity(v *view.View, page string) {
 	m := &v.Run.Meta
 	held, failed := 0, 0
@@ -281,12 +289,22 @@ func (d *doc) identity(v *view.View, page string) {
 			}
 		}
 	}
-	d.put("\n### Identities\n\n| | |\n|---|---|\n| Baseline | %s |\n| Candidate | %s |\n| Policy | %s %s |\n| Seed | %d |\n| weighbridge | %s |\n| Boxes | %d, %d escape attempts held, %d got out |\n",
-		code(m.Baseline, 120), code(m.Candidate, 120), code(v.Run.Verdict.Policy, 60), code(v.Run.Verdict.Digest, 120), m.Seed, code(m.Tool, 60), len(v.Run.Boxes), held, failed)
-	d.put("\n%s\n\n%s\n", pre(clipCommand(view.Command(v.Run))), view.ErrorRate(m))
+	d.put("\n### Identities\n\n| | |\n|---|---|\n| Baseline | %s |\n| Candidate | %s |\n| Policy | %s %s |\n| Calibration | %s |\n| Seed | %d |\n| weighbridge | %s |\n| Boxes | %d, %d escape attempts held, %d got out |\n",
+		code(m.Baseline, 120), code(m.Candidate, 120), code(v.Run.Verdict.Policy, 60), code(v.Run.Verdict.Digest, 120), calibration(m), m.Seed, code(m.Tool, 60), len(v.Run.Boxes), held, failed)
+	d.put("\n%s\n\n%s\n", pre(clipCommand(view.Command(v.Run))), view.ErrorRate(m)+"\n\n"+view.Calibration(m))
 	if page != "" {
 		d.put("\nThe whole report: %s\n", code(page, 300))
 	}
+}
+
+func calibration(m *record.Meta) string {
+	switch {
+	case m.Calibration == "":
+		return "none"
+	case m.CalibrationSigner == "":
+		return code(m.Calibration, 120)
+	}
+	return code(m.Calibration, 120) + ", signed by " + code(m.CalibrationSigner, 120)
 }
 
 func clipCommand(s string) string {

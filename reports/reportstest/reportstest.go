@@ -35,9 +35,26 @@ func Reject() (*record.Run, []record.Item) {
 		{Rule: "divergence-unexplained", Outcome: record.Escalate, Message: "The weights of two layers changed more than fine-tuning explains.", Findings: []string{"tensors/spectrum/blk.21"}},
 	}
 	run.Findings = findings()
-	run.Meta.Format, run.Meta.Model, run.Meta.Environment, run.Meta.Now = 2, "support-assistant", "prod", "2026-11-23T12:00:00Z"
+	run.Meta.Format, run.Meta.Model, run.Meta.Environment, run.Meta.Now = 3, "support-assistant", "prod", "2026-11-23T12:00:00Z"
 	run.Evidence, run.Lineage = evidence(), lineage()
+	calibrate(run)
 	return run, Items(240)
+}
+
+// calibrate holds the run against 39 harmless variants.
+func calibrate(run *record.Run) {
+	m := &run.Meta
+	m.Calibration, m.CalibrationSigner, m.CalibrationEngine = digest(9), strings.Repeat("5e", 32), "same"
+	m.CalibrationVariants, m.CalibrationTests, m.CalibrationAlpha = 39, 12, 0.05
+	for i := range run.Findings {
+		if f := &run.Findings[i]; f.Class == record.Backdoor && f.Value != nil || f.Class == record.Regression {
+			f.LowerIsWorse, f.BankN = f.Class == record.Regression, 39
+			f.PBank = record.Float(0.025)
+			if f.Tier == record.Consistent {
+				f.PBank = record.Float(0.4)
+			}
+		}
+	}
 }
 
 // Escalate is a run in which something diverged and something required was not

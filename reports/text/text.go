@@ -51,6 +51,7 @@ func Render(w io.Writer, run *record.Run, items iter.Seq2[record.Item, error], o
 	p.evidence(v)
 	p.found(v)
 	p.tested(v)
+	p.calibration(&run.Meta)
 	p.untested(v)
 	if o.Page != "" {
 		p.part("Page", o.Page)
@@ -247,6 +248,17 @@ func (p *printer) tested(v *view.View) {
 	}
 	if all > shown {
 		p.line("", "", fmt.Sprintf("and %s more figures", view.Count(all-shown)))
+	}
+}
+
+func (p *printer) calibration(m *record.Meta) {
+	p.part("Calibrated", view.Calibration(m))
+	if m.Calibration != "" {
+		by := ""
+		if m.CalibrationSigner != "" {
+			by = ", signed by " + safetext.Log(m.CalibrationSigner, 120)
+		}
+		p.line("", "", safetext.Log(m.Calibration, 120)+by)
 	}
 }
 

@@ -46,6 +46,23 @@ func ErrorRate(m *record.Meta) string {
 		Count(m.Tests), Num(m.Alpha*100))
 }
 
+// Calibration says what the probes' own thresholds were held against.
+func Calibration(m *record.Meta) string {
+	if m.Calibration == "" {
+		return "Shipped defaults: the findings were not calibrated on this baseline (weighbridge calibrate)."
+	}
+	signed, engine := "no signature on the calibration was checked", ""
+	if m.CalibrationSigner != "" {
+		signed = "the calibration's signature was checked"
+	}
+	if m.CalibrationEngine != "same" {
+		engine = "; it was measured with another engine build"
+	}
+	return fmt.Sprintf("The findings were held against %s harmless variants of this baseline; %s%s. What enough of them reach is no divergence, unless it is proven. "+
+		"What none of them reaches is one only where the bank is large enough for its %s statistics to share an error rate of %s %%.",
+		Count(m.CalibrationVariants), signed, engine, Count(m.CalibrationTests), Num(m.CalibrationAlpha*100))
+}
+
 // Power explains the smallest detectable effect.
 const Power = "“No change” means: an effect of the stated size (MDE) would have been seen with a chance of 80 %. Smaller ones may be there."
 
