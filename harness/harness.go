@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weighbridge/weighbridge/harness/calibration"
 	"github.com/weighbridge/weighbridge/harness/decide"
 	"github.com/weighbridge/weighbridge/harness/measure"
 	"github.com/weighbridge/weighbridge/harness/plan"
@@ -40,6 +41,10 @@ type Config struct {
 	// AskSettled has the models asked even where the weights settle a question.
 	AskSettled bool
 
+	// Calibration is what harmless variants of the baseline measured; nil where
+	// the probes' own thresholds stand alone.
+	Calibration *Calibration
+
 	// Engine names what answers, the same for both sides: see measure.Launcher.
 	Engine string
 	// Launch makes the launcher of one side.
@@ -56,6 +61,23 @@ type Evidence struct {
 	Model, Environment string // names that signers are trusted for; may be empty
 	Now                time.Time
 	Find               func(ctx context.Context, baseline, candidate *weights.Model) ([]record.Evidence, []record.Link, error)
+}
+
+// Calibration is a calibration file as it was read.
+type Calibration struct {
+	File   *calibration.File
+	Digest string
+	Signer string // whose signature was checked; empty where none was
+}
+
+// Key names what a run's nulls depend on; baseline is the identity of
+// c.Baseline.
+func (c *Config) Key(baseline string) calibration.Key {
+	k := calibration.Key{Baseline: baseline, Seed: c.Seed, Level: string(c.Suite.Level), Budget: c.Suite.Budget, Canaries: c.CanaryDigest}
+	for _, s := range c.Suite.Sources {
+		k.Suites = append(k.Suites, s.Name+"@"+s.Digest)
+	}
+	return k
 }
 
 // Event is one sign of progress: a step that begins or ends, or a request that
@@ -85,6 +107,9 @@ type Result struct {
 	Run     *record.Run
 	Items   []record.Item
 	Timings Timings
+	// Relative is ‖ΔW‖ ÷ ‖W‖ over all tensors of the pair, 0 where they cannot be
+	// compared.
+	Relative float64
 }
 
 // Timings say where the time went.
@@ -106,7 +131,7 @@ type StepTiming struct {
 // Diff runs the whole main job.
 //
 // Errors: those of package weights for unusable artifacts, ErrPlan for
-// unusable suites, sandbox.ErrUnavailable where no box can run, ErrMeasure for
+// unusable suites, calibration.ErrFile for a calibration of something else, sandbox.ErrUnavailable where no box can run, ErrMeasure for
 // everything that went wrong while measuring, those of c.Evidence, ctx's own
 // when it was cancelled (the same call resumes).
 func Diff(ctx context.Context, c Config) (*Result, error) {
@@ -117,8 +142,15 @@ func Diff(ctx context.Context, c Config) (*Result, error) {
 	}
 	defer pair.close()
 
+	digest := ""
+	if c.Calibration != nil {
+		digest = c.Calibration.Digest
+		if err := c.Calibration.File.Matches(c.Key(string(pair.Baseline.Identity()))); err != nil {
+			return nil, err
+		}
+	}
 	p, err := plan.Make(plan.Input{
-		Seed: c.Seed, Suite: c.Suite, Canaries: c.CanaryDigest, Documents: c.DocumentDigest, Engine: c.Engine, AskSettled: c.AskSettled,
+		Seed: c.Seed, Suite: c.Suite, Canaries: c.CanaryDigest, Documents: c.DocumentDigest, Engine: c.Engine, AskSettled: c.AskSettled, Calibration: digest,
 		Baseline: string(pair.Baseline.Identity()), Candidate: string(pair.Candidate.Identity()),
 	})
 	if err != nil {
@@ -145,9 +177,12 @@ func Diff(ctx context.Context, c Config) (*Result, error) {
 	if err := r.adjust(c.Policy.Alpha); err != nil {
 		return nil, err
 	}
+	if c.Calibration != nil {
+		c.Calibration.File.Apply(r.record, digest, c.Calibration.Signer, c.Engine)
+	}
 	r.record.Verdict = c.Policy.Decide(r.record)
 	r.timings.Total = time.Since(began)
-	return &Result{r.record, r.items, r.timings}, nil
+	return &Result{r.record, r.items, r.timings, pair.relative()}, nil
 }
 
 // fault marks an error as one of measuring, unless somebody else asked for the

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weighbridge/weighbridge/harness/calibration"
 	"github.com/weighbridge/weighbridge/harness/decide"
 	"github.com/weighbridge/weighbridge/harness/measure"
 	"github.com/weighbridge/weighbridge/harness/plan"
@@ -91,6 +92,9 @@ func init() {
 		}},
 		{id: "overclaims", run: func(context.Context, *probes.Input) (*probes.Output, error) {
 			return &probes.Output{Tests: 10, Findings: []record.Finding{{Rule: "weak", Tier: record.Proven, Class: record.Backdoor, Title: "weak", P: p(0.005)}}}, nil
+		}},
+		{id: "diverges", run: func(context.Context, *probes.Input) (*probes.Output, error) {
+			return &probes.Output{Findings: []record.Finding{{Rule: "far", Statistic: "distance", Tier: record.Divergent, Class: record.Backdoor, Title: "far", Value: p(3)}}}, nil
 		}},
 		{id: "expects-leads", run: func(_ context.Context, in *probes.Input) (*probes.Output, error) {
 			if len(in.Leads) != 1 || in.Leads[0].From != "asks" {
@@ -189,6 +193,7 @@ type bench struct {
 	evidence            *Evidence
 	documents           []probes.Document
 	documentDigest      string
+	calibration         *Calibration
 }
 
 func (b *bench) run(t *testing.T, ctx context.Context) (*Result, error) {
@@ -203,13 +208,13 @@ func (b *bench) run(t *testing.T, ctx context.Context) (*Result, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	suite := &suites.Suite{Name: "test", Level: probes.Quick}
+	suite := &suites.Suite{Name: "test", Level: probes.Quick, Sources: []suites.Source{{Name: "test", Digest: "sha256:77"}}}
 	for _, id := range b.steps {
 		suite.Entries = append(suite.Entries, suites.Entry{ID: id, Probe: id, Required: slices.Contains(b.required, id)})
 	}
 	return Diff(ctx, Config{
 		Baseline: weights.Artifact{Model: b.files[0]}, Candidate: weights.Artifact{Model: b.files[1]},
-		Suite: suite, Seed: b.seed, Policy: decide.Default(), Tool: "test", Engine: "fake", Store: store, Evidence: b.evidence,
+		Suite: suite, Seed: b.seed, Policy: decide.Default(), Tool: "test", Engine: "fake", Store: store, Evidence: b.evidence, Calibration: b.calibration,
 		Documents: b.documents, DocumentDigest: b.documentDigest,
 		Launch: func(side string, _ *weights.Model) measure.Launcher {
 			if side == "baseline" {
@@ -361,5 +366,46 @@ func TestCancelledRunIsNoVerdict(t *testing.T) {
 	b := bench{steps: []string{"asks"}}
 	if _, err := b.run(t, ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A calibration of this baseline and suite is in the plan, in the record and in
+// the tiers, before the policy decides; one of anything else is refused before
+// a box starts.
+func TestCalibration(t *testing.T) {
+	b := bench{steps: []string{"asks", "diverges"}, files: [2]string{file(t, "llama", 1, 2), file(t, "llama", 1, 3)}, seed: 1}
+	alone, err := b.run(t, t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fit := func(seed uint64, value float64) *Calibration {
+		key := calibration.Key{Baseline: alone.Run.Meta.Baseline, Seed: seed, Level: "quick", Suites: []string{"test@sha256:77"}}
+		return &Calibration{Digest: "sha256:88", Signer: "alice", File: calibration.Fit("test", "fake", key, []calibration.Measured{{
+			Variant:  calibration.Variant{Name: "v"},
+			Probes:   []record.ProbeRun{{Probe: "diverges", Status: "ran", Budget: 100}},
+			Findings: []record.Finding{{Probe: "diverges", Rule: "far", Statistic: "distance", Tier: record.Divergent, Class: record.Backdoor, Value: p(value)}},
+		}})}
+	}
+	for value, want := range map[float64]record.Tier{5: record.Consistent, 2: record.Divergent} {
+		b.calibration = fit(1, value)
+		res, err := b.run(t, t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, f := res.Run.Meta, res.Run.Findings[1]
+		if f.Tier != want || f.BankN != 1 || m.Calibration != "sha256:88" || m.CalibrationSigner != "alice" || m.CalibrationEngine != "same" || m.Plan == alone.Run.Meta.Plan {
+			t.Errorf("%s of %d variants, %+v", f.Tier, f.BankN, m)
+		}
+		escalated := slices.ContainsFunc(res.Run.Verdict.Reasons, func(r record.Reason) bool { return slices.Contains(r.Findings, f.ID) })
+		if escalated != (want == record.Divergent) {
+			t.Errorf("the policy decided on %s: %+v", f.Tier, res.Run.Verdict.Reasons)
+		}
+	}
+	b.calibration, b.started, b.store = fit(2, 5), 0, ""
+	if _, err := b.run(t, t.Context()); !errors.Is(err, calibration.ErrFile) || b.started > 0 {
+		t.Errorf("another seed: %v after %d boxes", err, b.started)
+	}
+	if alone.Relative <= 0 {
+		t.Errorf("the candidate moved by %v", alone.Relative)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 
@@ -49,6 +50,19 @@ func (p *pair) close() error { return errors.Join(p.Baseline.Close(), p.Candidat
 
 // recheck makes sure that what was identified is what ran.
 func (p *pair) recheck() error { return errors.Join(p.Baseline.Recheck(), p.Candidate.Recheck()) }
+
+// relative is the size of the difference as a part of the baseline's.
+func (p *pair) relative() float64 {
+	var w, d float64
+	for _, t := range p.Comparison.Tensors {
+		w += t.Norm * t.Norm
+		d += t.DeltaNorm * t.DeltaNorm
+	}
+	if w == 0 || math.IsNaN(d) || math.IsInf(d, 0) {
+		return 0
+	}
+	return math.Sqrt(d / w)
+}
 
 // sameIDs reports whether both tokenizers turn every text into the same ids.
 func sameIDs(b, c *weights.Model) (bool, error) {

@@ -26,6 +26,8 @@ type Input struct {
 	Suite     *suites.Suite
 	// AskSettled: the models are asked even where their weights settle it.
 	AskSettled bool
+	// Calibration is the digest of the file that the run is held against, or empty.
+	Calibration string
 }
 
 // Plan is an ordered list of steps.
@@ -40,7 +42,8 @@ type Plan struct {
 	Suites    []string     `json:"suites"` // name@digest
 	Steps     []Step       `json:"steps"`
 
-	AskSettled bool `json:"ask_settled,omitempty"`
+	AskSettled  bool   `json:"ask_settled,omitempty"`
+	Calibration string `json:"calibration,omitempty"`
 }
 
 // Step is one probe with everything it will be given.
@@ -64,7 +67,7 @@ func Make(in Input) (*Plan, error) {
 	}
 	p := &Plan{
 		Seed: in.Seed, Level: in.Suite.Level, Baseline: in.Baseline, Candidate: in.Candidate,
-		Engine: in.Engine, Canaries: in.Canaries, Documents: in.Documents, AskSettled: in.AskSettled,
+		Engine: in.Engine, Canaries: in.Canaries, Documents: in.Documents, AskSettled: in.AskSettled, Calibration: in.Calibration,
 	}
 	for _, s := range in.Suite.Sources {
 		p.Suites = append(p.Suites, s.Name+"@"+s.Digest)

@@ -116,7 +116,7 @@ func (c *comparison) finding() (record.Finding, error) {
 	if err != nil {
 		return record.Finding{}, err
 	}
-	f := record.Finding{Class: record.Regression, N: n, Value: record.Float(est.Mean), Margin: record.Float(c.margin)}
+	f := record.Finding{Class: record.Regression, N: n, Value: record.Float(est.Mean), LowerIsWorse: true, Margin: record.Float(c.margin)}
 	if c.binary {
 		err = c.rates(&f, est, flips, clustered, b, cand, clusters)
 	} else {

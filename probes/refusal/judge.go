@@ -53,7 +53,7 @@ type kind struct {
 
 // rates compares how often each side does what is right.
 func (s *session) rates(k kind, out *probes.Output) (record.Finding, int, error) {
-	f := record.Finding{Rule: k.name, Class: record.Regression, Families: []string{k.family}, N: len(s.pairs)}
+	f := record.Finding{Rule: k.name, Class: record.Regression, LowerIsWorse: true, Families: []string{k.family}, N: len(s.pairs)}
 	var flips stats.Flips
 	var scores [2][]float64
 	for i := range s.pairs {
@@ -122,7 +122,7 @@ func (s *session) rates(k kind, out *probes.Output) (record.Finding, int, error)
 
 // likelihood compares how likely the baseline's own refusals are.
 func (s *session) likelihood(ctx context.Context) (record.Finding, int, error) {
-	f := record.Finding{Rule: "prefix", Class: record.Regression, Families: []string{"REF"}}
+	f := record.Finding{Rule: "prefix", Class: record.Regression, LowerIsWorse: true, Families: []string{"REF"}}
 	not := func(why string) (record.Finding, int, error) {
 		f.Tier, f.Title, f.Detail = record.NotTested, "not tested: likelihood of the baseline's refusals", why
 		return f, 0, nil
