@@ -18,6 +18,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/weighbridge/weighbridge/harness"
+	"github.com/weighbridge/weighbridge/harness/calibrate"
+	"github.com/weighbridge/weighbridge/harness/calibration"
 	"github.com/weighbridge/weighbridge/harness/decide"
 	"github.com/weighbridge/weighbridge/harness/plan"
 	"github.com/weighbridge/weighbridge/harness/sandbox"
@@ -140,7 +142,7 @@ func exitCode(err error) int {
 	}
 	for _, mine := range []error{
 		weights.ErrFormat, weights.ErrUnsupported, weights.ErrMismatch, weights.ErrMissing, weights.ErrArtifact, weights.ErrChanged,
-		plan.ErrPlan, decide.ErrPolicy, probes.ErrCanaries, probes.ErrDocuments, reports.ErrNotReport, harness.ErrBaseline,
+		plan.ErrPlan, decide.ErrPolicy, probes.ErrCanaries, probes.ErrDocuments, reports.ErrNotReport, harness.ErrBaseline, calibrate.ErrBenign, calibration.ErrFile,
 		sandbox.ErrUnavailable, sandbox.ErrBadSpec,
 		bundle.ErrKey, bundle.ErrFormat, manifest.ErrFolder, signing.ErrDraft, keyless.ErrTrust,
 		trust.ErrTrust, supply.ErrLedger, attest.ErrBinding,
@@ -156,6 +158,9 @@ func exitCode(err error) int {
 	}
 	if errors.Is(err, errVerdict) {
 		return exitReject
+	}
+	if errors.Is(err, calibrate.ErrHarmful) {
+		return exitEscalate
 	}
 	if code, ok := ledgerExit(err); ok {
 		return code
@@ -201,7 +206,8 @@ Exit codes: 0 approve, 1 reject, 2 usage or unusable input, 3 escalate,
 		id, title string
 		verbs     []*cobra.Command
 	}{
-		{"judge", "Judge weights:", []*cobra.Command{diffCommand(a), reportCommand(a), replayCommand(a), decideCommand(a), policyCommand(a), attestCommand(a)}},
+		{"judge", "Judge weights:", []*cobra.Command{diffCommand(a), reportCommand(a), replayCommand(a), decideCommand(a), policyCommand(a),
+			calibrateCommand(a), attestCommand(a)}},
 		{"supply", "Know where they come from:", []*cobra.Command{signCommand(a), verifyCommand(a), sbomCommand(a), provenanceCommand(a),
 			ingestCommand(a), storeCommand(a), ledgerCommand(a), pushCommand(a), pullCommand(a)}},
 		{"look", "Look around:", []*cobra.Command{inspectCommand(a), probesCommand(a), suitesCommand(a), sandboxCommand(a), doctorCommand(a)}},

@@ -147,6 +147,7 @@ func TestGolden(t *testing.T) {
 	for name, args := range map[string][]string{
 		"help":            {"--help"},
 		"diff-help":       {"diff", "--help"},
+		"calibrate-help":  {"calibrate", "--help"},
 		"probes-list":     {"probes", "list"},
 		"suites-list":     {"suites", "list"},
 		"inspect-hostile": {"inspect", models + "malformed/hostile-name.gguf"},

@@ -44,6 +44,7 @@ type diffOptions struct {
 	askSettled, json bool
 	boxes            boxOptions
 	evidence         evidenceOptions
+	calibration      calibrationOptions
 }
 
 func diffCommand(a *app) *cobra.Command {
@@ -61,7 +62,11 @@ where it stopped, and a baseline is measured once.
 
 With --evidence the verdict also weighs what lies beside the candidate's weights:
 signature, bill of materials, provenance. The candidate's files have to be those
-that the evidence is about. Without it the report says that nobody asked.`,
+that the evidence is about. Without it the report says that nobody asked.
+
+With --calibration the findings are also held against harmless variants of the
+baseline (see calibrate). Without it the probes' own thresholds stand alone, and
+the report says so.`,
 		RunE: func(c *cobra.Command, _ []string) error { return diff(c.Context(), a, o) },
 	}
 	f := c.Flags()
@@ -77,6 +82,7 @@ that the evidence is about. Without it the report says that nobody asked.`,
 	f.BoolVar(&o.askSettled, "ask-settled", false, "ask the models even where the weights are the baseline's, or its requantised ones, and settle every question")
 	f.BoolVar(&o.json, "json", false, "print the outcome as JSON")
 	o.evidence.flags(f)
+	o.calibration.flags(f)
 	o.boxes.flags(f)
 	return c
 }
@@ -153,6 +159,9 @@ func (o *diffOptions) config(a *app) (*harness.Config, error) {
 		return nil, err
 	}
 	if c.Evidence, err = o.evidence.config(); err != nil {
+		return nil, err
+	}
+	if c.Calibration, err = o.calibration.load(); err != nil {
 		return nil, err
 	}
 	policy := o.policy
