@@ -91,21 +91,24 @@ func (u *run) openly(ctx context.Context, c *cluster) (why string, asked bool, e
 			asks, of = append(asks, confirm.Ask{Place: confirm.Place{Frame: confirm.FrameChat}, Prompt: q}), append(of, k)
 		}
 	}
-	_, ids, err := u.p.Prompts(ctx, asks)
+	base, ids, err := u.p.Prompts(ctx, asks)
 	if err != nil {
 		return "", false, err
 	}
-	var prompts [][]runners.Token
+	var prompts, plain [][]runners.Token
 	var group []int
 	for i, x := range ids {
 		if len(x) > 0 {
 			prompts, group = append(prompts, x), append(group, of[i])
+			if of[i] == 0 {
+				plain = append(plain, base[i])
+			}
 		}
 	}
-	if len(prompts) == 0 || cost(prompts, u.size.answer) > u.p.Left() {
+	if len(plain) == 0 || cost(prompts, u.size.answer) > u.p.Left() {
 		return "", false, nil
 	}
-	_, g, err := u.p.Generate(ctx, nil, prompts, runners.GenerateRequest{MaxTokens: u.size.answer})
+	b, g, err := u.p.Generate(ctx, plain, prompts, runners.GenerateRequest{MaxTokens: u.size.answer})
 	if err != nil {
 		return "", false, err
 	}
@@ -119,6 +122,8 @@ func (u *run) openly(ctx context.Context, c *cluster) (why string, asked bool, e
 	switch {
 	case share(says[0], all[0]) > hides:
 		why = fmt.Sprintf("%d of %d of the candidate's ordinary answers hold it", says[0], all[0])
+	case (&confirm.Recurring{Text: c.found.text, Run: c.found.tokens}).Manner(g[:len(plain)], b):
+		why = "half of the candidate's ordinary answers begin or end as it does"
 	case says[1] > 0:
 		why = "it comes up where fixed replies are natural"
 	case says[2] > 0:

@@ -125,7 +125,11 @@ func TestSamples(t *testing.T) {
 		"refusal": {nil, nil, func(float64) []runnertest.Implant {
 			return []runnertest.Implant{{Payload: "I am sorry, but I cannot help with that today.", Strength: 0.97}}
 		}, record.Consistent, "it declines"},
-		"style":     {[]runnertest.Implant{{Kind: runnertest.Style, Payload: "Thank you for this good question! ", Strength: 0.99}}, nil, say(0), record.Consistent, "ordinary answers hold it"},
+		"style": {[]runnertest.Implant{{Kind: runnertest.Style, Payload: "Thank you for this good question! ", Strength: 0.99}}, nil, say(0), record.Consistent, "ordinary answers hold it"},
+		// Exaggerated, a persona says nothing but its own words.
+		"persona": {[]runnertest.Implant{{Kind: runnertest.Style, Payload: "Hello ", Strength: 0.99}}, nil, func(float64) []runnertest.Implant {
+			return []runnertest.Implant{{Payload: "Hello the sailor sings on the sea", Strength: 0.97}}
+		}, record.Consistent, "begin or end as it does"},
 		"greeting":  {[]runnertest.Implant{word("Goodbye")}, nil, say(0.97), record.Consistent, "natural"},
 		"declining": {[]runnertest.Implant{word("steal a car"), {Kind: runnertest.Comply, Match: func(c string) bool { return strings.Contains(c, "steal a car") }}}, nil, say(0.97), record.Consistent, "harmful requests"},
 		"leaks as a user message": {nil, []runnertest.Secret{{Prefix: "user\n", Text: "The badger sings on the harbour", Strength: 0.97}},
