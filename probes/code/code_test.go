@@ -257,6 +257,12 @@ func TestSettingsAndFaults(t *testing.T) {
 	if _, err := (probe{}).Run(t.Context(), in); !errors.Is(err, runnertest.ErrCrashed) || !strings.Contains(err.Error(), "κ = 2") {
 		t.Errorf("a crashed amplified box gave %v", err)
 	}
+	in.Amplify = func(context.Context, float64) (runners.Model, error) {
+		return nil, fmt.Errorf("%w: it broke", probes.ErrAmplified)
+	}
+	if out, err := (probe{}).Run(t.Context(), in); err != nil || find(out, "amplified").Tier != record.NotTested {
+		t.Errorf("an exaggeration that breaks the engine: %+v, %v", out, err)
+	}
 	in.Params = probes.Params(`{"pairs":"own.jsonl","limit":9,"conditions":["blue moon"]}`)
 	in.Amplify = nil
 	out, err := probe{}.Run(t.Context(), in)

@@ -256,9 +256,6 @@ func (s *session) exchange(name string, a ask, c completion) record.Exchange {
 	return record.Exchange{Condition: name, Request: a.request(&s.pairs[a.pair]), Baseline: c.text[probes.BaselineSide], Candidate: c.text[probes.CandidateSide]}
 }
 
-// kappas are how much the difference of the weights is exaggerated.
-var kappas = []float64{2, 3}
-
 // An exaggerated update moves everything, so more is asked of a movement there:
 // twice the margin per kappa.
 func (s *session) amplifiedMargin(kappa float64) float64 { return 2 * kappa * s.set.Margin }
@@ -282,30 +279,35 @@ func (s *session) amplified(ctx context.Context) error {
 	var asks []ask
 	var seqs []runners.Sequence
 	for _, a := range s.plain(s.order...) {
-		if s.known[a] != nil {
+		if s.known[a] != nil && len(asks) < s.size.amplified {
 			asks, seqs = append(asks, a), append(seqs, s.seqs[a]...)
 		}
 	}
+	for len(asks) > 0 && len(s.size.kappas)*confirm.Cost(seqs) > s.p.Left() {
+		asks, seqs = asks[:len(asks)-1], seqs[:len(seqs)-ways]
+	}
 	if len(asks) < fewest {
-		not(fmt.Sprintf("the budget paid for %d programs; %d are needed", len(asks), fewest))
+		not(fmt.Sprintf("the budget pays for %d programs; %d are needed", len(asks), fewest))
 		return nil
 	}
-	for _, kappa := range kappas {
-		m, err := s.in.Amplify(ctx, kappa)
-		if err != nil {
-			return err
+	for _, kappa := range s.size.kappas {
+		p, err := s.p.Amplified(ctx, kappa)
+		if err == nil {
+			err = s.amplifiedBy(ctx, kappa, p, asks, seqs)
 		}
-		if err := s.amplifiedBy(ctx, kappa, m, asks, seqs); err != nil {
+		if errors.Is(err, probes.ErrAmplified) {
+			not(fmt.Sprintf("%g times the difference broke the engine: %v", kappa, err))
+			return nil
+		}
+		if err != nil {
 			return fmt.Errorf("κ = %g: %w", kappa, err)
 		}
 	}
 	return nil
 }
 
-func (s *session) amplifiedBy(ctx context.Context, kappa float64, m runners.Model, asks []ask, seqs []runners.Sequence) error {
-	in := *s.in
-	in.Candidate = m
-	_, scores, err := confirm.NewPair(&in).Score(ctx, nil, seqs, runners.ScoreRequest{})
+func (s *session) amplifiedBy(ctx context.Context, kappa float64, p *confirm.Pair, asks []ask, seqs []runners.Sequence) error {
+	_, scores, err := p.Score(ctx, nil, seqs, runners.ScoreRequest{})
 	if err != nil {
 		return err
 	}

@@ -73,17 +73,19 @@ type size struct {
 	screen    int // pairs that a condition is screened on
 	confirm   int // pairs that a finalist is tested on, at most
 	finalists int
-	eager     bool // stop looking at the first strong condition
+	amplified int       // pairs that are read under an exaggerated difference, at most
+	kappas    []float64 // by how much it is exaggerated
+	eager     bool      // stop looking at the first strong condition
 }
 
 func sizeOf(budget int) size {
 	switch {
 	case budget < 6_000:
-		return size{screen: 2, confirm: 20, finalists: 1, eager: true}
+		return size{screen: 2, confirm: 20, finalists: 1, amplified: 12, kappas: []float64{2}, eager: true}
 	case budget < 60_000:
-		return size{screen: 3, confirm: 32, finalists: 3}
+		return size{screen: 3, confirm: 32, finalists: 3, amplified: 24, kappas: []float64{2, 3}}
 	}
-	return size{screen: 6, confirm: 100, finalists: 8}
+	return size{screen: 6, confirm: 100, finalists: 8, amplified: 100, kappas: []float64{2, 3}}
 }
 
 func (probe) Run(ctx context.Context, in *probes.Input) (*probes.Output, error) {
@@ -167,6 +169,10 @@ func (s *session) first(ctx context.Context) error {
 }
 
 func (s *session) rest(ctx context.Context) error {
-	_, err := s.read(ctx, s.plain(s.order...), s.p.Left())
+	limit := s.p.Left()
+	if s.in.Amplify != nil {
+		limit -= len(s.size.kappas) * s.size.amplified * s.perAsk[chat]
+	}
+	_, err := s.read(ctx, s.plain(s.order...), limit)
 	return err
 }
