@@ -57,7 +57,7 @@ func TestPlainConversations(t *testing.T) {
 		"not to answer": {runners.Conversation{Messages: []runners.Message{{Role: "user", Content: "Hello"}}}, "user: Hello\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := plain(tc.c); got != tc.want {
+			if got := Plain(tc.c); got != tc.want {
 				t.Errorf("%q, want %q", got, tc.want)
 			}
 		})
