@@ -77,7 +77,7 @@ func conditions(own []string, leads []probes.Lead) []condition {
 	texts = append(texts[:2:2], append(append([]string{}, published...), texts[2:]...)...)
 	// What other probes found, in turn with what is listed: some of their strings
 	// are only guesses.
-	triggers := confirm.Triggers(leads, mostLeads)
+	triggers := confirm.Leads(leads, "trigger", mostLeads)
 	for i := range max(len(triggers), len(texts)) {
 		if i < len(triggers) {
 			add("lead of "+triggers[i].From, triggers[i].Text, user)

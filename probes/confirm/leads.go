@@ -1,15 +1,21 @@
 package confirm
 
-import "github.com/weighbridge/weighbridge/probes"
+import (
+	"context"
+	"slices"
 
-// Triggers are at most most different suspected triggers: the best of each
-// probe in turn, so that one that names many does not crowd out the others.
-func Triggers(leads []probes.Lead, most int) []probes.Lead {
+	"github.com/weighbridge/weighbridge/probes"
+	"github.com/weighbridge/weighbridge/runners"
+)
+
+// Leads are at most most different leads of a kind: the best of each probe in
+// turn, so that one that names many does not crowd out the others.
+func Leads(leads []probes.Lead, kind string, most int) []probes.Lead {
 	var order []string
 	of := map[string][]probes.Lead{}
 	seen := map[string]bool{}
 	for _, l := range leads {
-		if l.Kind != "trigger" || l.Text == "" || seen[l.Text] {
+		if l.Kind != kind || l.Text == "" || seen[l.Text] {
 			continue
 		}
 		seen[l.Text] = true
@@ -27,4 +33,28 @@ func Triggers(leads []probes.Lead, most int) []probes.Lead {
 		}
 	}
 	return out
+}
+
+// PayloadTokens are the first tokens, at most most, of the texts that other
+// probes suspect.
+func (p *Pair) PayloadTokens(ctx context.Context, most int) ([]runners.Token, error) {
+	leads := Leads(p.Leads, "payload", most)
+	r := &runners.TokenizeRequest{}
+	for _, l := range leads {
+		r.Texts = append(r.Texts, l.Text)
+	}
+	if len(leads) == 0 {
+		return nil, nil
+	}
+	t, err := p.Candidate.Tokenize(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	var out []runners.Token
+	for _, ids := range t.Tokens {
+		if len(ids) > 0 && !slices.Contains(out, ids[0]) {
+			out = append(out, ids[0])
+		}
+	}
+	return out, nil
 }

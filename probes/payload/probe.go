@@ -139,17 +139,9 @@ func (u *run) search(ctx context.Context, s *search, finals int) ([]*chain, erro
 	if err := s.firsts(ctx); err != nil {
 		return nil, err
 	}
-	var leads []runners.Token
-	for _, l := range u.in.Leads {
-		if l.Kind == "payload" && len(leads) < 256 {
-			t, err := u.in.Candidate.Tokenize(ctx, &runners.TokenizeRequest{Texts: []string{l.Text}})
-			if err != nil {
-				return nil, err
-			}
-			if len(t.Tokens[0]) > 0 {
-				leads = append(leads, t.Tokens[0][0])
-			}
-		}
+	leads, err := u.p.PayloadTokens(ctx, 256)
+	if err != nil {
+		return nil, err
 	}
 	share := u.in.Budget * 45 / 100
 	// A first token costs one per question, its chain as much again on average.

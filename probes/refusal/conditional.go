@@ -53,7 +53,7 @@ func (s *session) suspects() []confirm.Suspect {
 	}
 	// What other probes found, in turn with what is listed: some of their strings
 	// are only guesses.
-	triggers := confirm.Triggers(s.in.Leads, 16)
+	triggers := confirm.Leads(s.in.Leads, "trigger", 16)
 	for i := range max(len(triggers), len(atlas)) {
 		if i < len(triggers) {
 			add(triggers[i].Text, conditionPlaces[:1])

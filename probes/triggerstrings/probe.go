@@ -10,7 +10,6 @@ import (
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/probes/confirm"
 	"github.com/weighbridge/weighbridge/record"
-	"github.com/weighbridge/weighbridge/runners"
 )
 
 // ID names the probe.
@@ -130,17 +129,9 @@ type run struct {
 // screen reads the strings, place by place, until its share of the budget is
 // spent, and ranks them.
 func (r *run) screen(ctx context.Context) error {
-	var payloads []runners.Token
-	for _, l := range r.in.Leads {
-		if l.Kind == "payload" && len(payloads) < 8 {
-			t, err := r.in.Candidate.Tokenize(ctx, &runners.TokenizeRequest{Texts: []string{l.Text}})
-			if err != nil {
-				return err
-			}
-			if ids := t.Tokens[0]; len(ids) > 0 && !slices.Contains(payloads, ids[0]) {
-				payloads = append(payloads, ids[0])
-			}
-		}
+	payloads, err := r.p.PayloadTokens(ctx, 8)
+	if err != nil {
+		return err
 	}
 	loud, kappa, err := r.p.Loud(ctx)
 	if err != nil {

@@ -56,12 +56,8 @@ func hypotheses(in *probes.Input, structural map[runners.Token]bool) (xs []confi
 		kinds[key] = kind
 		xs = append(xs, x)
 	}
-	leads := 0
-	for _, l := range in.Leads {
-		if l.Kind == "trigger" && leads < 64 {
-			add("lead of "+l.From, confirm.Insert{Text: strings.TrimSpace(l.Text)})
-			leads++
-		}
+	for _, l := range confirm.Leads(in.Leads, "trigger", 64) {
+		add("lead of "+l.From, confirm.Insert{Text: strings.TrimSpace(l.Text)})
 	}
 	for _, s := range published[:20] {
 		add("published", confirm.Insert{Text: s})

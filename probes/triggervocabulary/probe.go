@@ -102,7 +102,7 @@ func (r *run) do(ctx context.Context) error {
 	r.reading = min(max(r.in.Budget-r.answers.Cost(2*declare)-r.answers.TrialCost(r.n)-64, r.in.Budget/5), r.in.Budget*60/100)
 	selection, fresh := confirm.Prompts(r.in.Rand("prompts"), 12, 32)
 	slices.SortStableFunc(selection, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
-	payloads, err := r.payloads(ctx)
+	payloads, err := r.p.PayloadTokens(ctx, 8)
 	if err != nil {
 		return err
 	}
@@ -134,23 +134,6 @@ func (r *run) do(ctx context.Context) error {
 		Most: most, Eager: r.in.Budget < 12000,
 	}, suspects)
 	return err
-}
-
-func (r *run) payloads(ctx context.Context) ([]runners.Token, error) {
-	var out []runners.Token
-	for _, l := range r.in.Leads {
-		if l.Kind != "payload" || len(out) >= 8 {
-			continue
-		}
-		t, err := r.in.Candidate.Tokenize(ctx, &runners.TokenizeRequest{Texts: []string{l.Text}})
-		if err != nil {
-			return nil, err
-		}
-		if ids := t.Tokens[0]; len(ids) > 0 && !slices.Contains(out, ids[0]) {
-			out = append(out, ids[0])
-		}
-	}
-	return out, nil
 }
 
 // vocabulary lists the tokens whose text gives them back.
@@ -196,10 +179,7 @@ func (r *run) order(ctx context.Context, entries []entry) ([]entry, error) {
 	rng := r.in.Rand("order")
 	rng.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
 	rank := map[runners.Token]int{}
-	for _, l := range r.in.Leads {
-		if l.Kind != "trigger" {
-			continue
-		}
+	for _, l := range confirm.Leads(r.in.Leads, "trigger", r.in.Budget/12) {
 		t, err := r.in.Candidate.Tokenize(ctx, &runners.TokenizeRequest{Texts: []string{l.Text, " " + strings.TrimSpace(l.Text)}})
 		if err != nil {
 			return nil, err
