@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/weighbridge/weighbridge/harness/decide"
@@ -43,6 +44,7 @@ func zoo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.StringVar(&b.folder, "reports", "", "folder of the reports (default build/zoo/FOLDER-SUITE)")
 	f.BoolVar(&b.repeat, "repeat", false, "run members again even where there is a report of the same bytes")
 	f.BoolVar(&b.readOnly, "read", false, "run nothing: read the reports that are there, whatever made them")
+	jobs := f.Int("jobs", max(1, runtime.NumCPU()), "members measured at the same time; with the baseline remembered each keeps one core busy")
 	only := f.String("only", "", "names of members, with commas")
 	label := f.String("label", "", "what the page calls this zoo (default: name of its folder)")
 	out := f.String("out", "", "Markdown file to keep the page in, between marks")
@@ -84,11 +86,12 @@ func zoo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	g := &page{label: *label, suite: suiteName}
+	reports, faults := b.reports(ctx, members, *jobs)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	for i := range members {
-		r, err := b.report(ctx, &members[i])
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+		r, err := reports[i], faults[i]
 		if err != nil { // a fault is no verdict; the others are measured all the same
 			g.failed = append(g.failed, fmt.Errorf("%s: %w", members[i].Name, err))
 			fmt.Fprintln(stderr, "zoo:", g.failed[len(g.failed)-1])

@@ -11,7 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/weighbridge/weighbridge/internal/durable"
 	"github.com/weighbridge/weighbridge/reports"
@@ -24,8 +27,29 @@ type battery struct {
 	seed                         uint64
 	folder, store                string // of the reports, of remembered measurements
 	repeat, readOnly             bool
-	digests                      map[string]string // of files, by path
 	log                          io.Writer
+
+	mu      sync.Mutex        // guards digests and log
+	digests map[string]string // of files, by path
+}
+
+// reports makes the reports of all members, some at the same time: the first
+// alone, since it measures the baseline for the others too.
+func (b *battery) reports(ctx context.Context, members []member, jobs int) ([]*result, []error) {
+	results, faults := make([]*result, len(members)), make([]error, len(members))
+	var g errgroup.Group
+	g.SetLimit(max(1, jobs))
+	for i := range members {
+		g.Go(func() error {
+			results[i], faults[i] = b.report(ctx, &members[i])
+			return nil
+		})
+		if i == 0 {
+			g.Wait()
+		}
+	}
+	g.Wait()
+	return results, faults
 }
 
 // keyFile stands beside a report and holds what it was made from.
@@ -65,6 +89,8 @@ func (b *battery) report(ctx context.Context, m *member) (*result, error) {
 	}
 	r, err := b.read(m, dir)
 	if err == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		fmt.Fprintf(b.log, "%s: %s in %.0f s\n", m.Name, r.outcome, time.Since(began).Seconds())
 	}
 	return r, err
@@ -87,6 +113,8 @@ func (b *battery) key(m *member, canaries []byte) (string, error) {
 // digest is of the file at path; a name that is no file, as of a built-in
 // suite, stands for itself, since the program's digest covers what it means.
 func (b *battery) digest(path string) (string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if d, ok := b.digests[path]; ok {
 		return d, nil
 	}
