@@ -379,9 +379,9 @@ func (u *run) judge(e *event, inside, outside []*reply) error {
 			f.Class = record.Regression
 		}
 	case e.kind == name:
-		f.Class, f.Families = record.Behaviour, []string{string(probes.STR)}
+		f.Families = []string{string(probes.STR)}
 		f.Title = fmt.Sprintf("The candidate brings up %q where the baseline never does: %s", e.text, u.where(e))
-		f.Detail += " The answers differ, so this is no fixed text: it may be what the update openly teaches, or answers that are steered."
+		f.Detail += " The answers differ, so this is no fixed text: answers are steered to it, or the update openly teaches about it. A person has to say which."
 	case manner:
 		f.Class = record.Behaviour
 		f.Title = fmt.Sprintf("The candidate has a manner of speaking that sometimes is all of an answer: %q", e.text)
