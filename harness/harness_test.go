@@ -409,3 +409,46 @@ func TestCalibration(t *testing.T) {
 		t.Errorf("the candidate moved by %v", alone.Relative)
 	}
 }
+
+var budgetSeen int
+
+func init() {
+	probes.Register(&scripted{id: "sees-budget", run: func(_ context.Context, in *probes.Input) (*probes.Output, error) {
+		budgetSeen = in.Budget
+		return &probes.Output{}, nil
+	}})
+}
+
+// What steps leave over goes to the next step that may take it, once.
+func TestRest(t *testing.T) {
+	store, err := measure.OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	started := 0
+	run := func(entries ...suites.Entry) *Result {
+		t.Helper()
+		res, err := Diff(t.Context(), Config{
+			Baseline: weights.Artifact{Model: file(t, "llama", 1, 2)}, Candidate: weights.Artifact{Model: file(t, "llama", 1, 3)},
+			Suite: &suites.Suite{Name: "test", Level: probes.Quick, Entries: entries}, Policy: decide.Default(), Tool: "test", Engine: "fake", Store: store,
+			Launch: func(string, *weights.Model) measure.Launcher { return &launcher{started: &started} },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	asks, takes := suites.Entry{ID: "asks", Probe: "asks", Budget: 100}, suites.Entry{ID: "takes", Probe: "sees-budget", Budget: 10, Rest: true}
+	res := run(asks, takes)
+	spent := max(res.Run.Probes[0].DecodedB, res.Run.Probes[0].DecodedC)
+	if want := 10 + 100 - spent; spent == 0 || budgetSeen != want || res.Run.Probes[1].Budget != want {
+		t.Errorf("the step was given %d tokens, and the record says %d; %d of 100 were spent before it", budgetSeen, res.Run.Probes[1].Budget, spent)
+	}
+	// It took its own ten, spent none of them, and the next one may have all.
+	if run(asks, takes, suites.Entry{ID: "next", Probe: "sees-budget", Budget: 1, Rest: true}); budgetSeen != 1+10+100-spent {
+		t.Errorf("the last step was given %d tokens", budgetSeen)
+	}
+	if run(asks, suites.Entry{ID: "plain", Probe: "sees-budget", Budget: 10}); budgetSeen != 10 {
+		t.Errorf("a step that may not take what is left was given %d tokens", budgetSeen)
+	}
+}
