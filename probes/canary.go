@@ -1,16 +1,14 @@
 package probes
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/weighbridge/weighbridge/internal/jsonl"
 )
 
 // ErrCanaries is a canary file that cannot be used. The message names the file
@@ -31,54 +29,40 @@ const (
 // in errors, which wrap ErrCanaries.
 func ReadCanaries(name string, r io.Reader) (cs []Canary, digest string, err error) {
 	h := sha256.New()
-	in := bufio.NewScanner(io.TeeReader(r, h))
-	in.Buffer(nil, maxCanaryLine)
 	seen := map[string]int{}
-	line := 0
-	bad := func(format string, args ...any) error {
+	bad := func(line int, format string, args ...any) error {
 		return fmt.Errorf("%w: %s:%d: %w", ErrCanaries, name, line, fmt.Errorf(format, args...))
 	}
-	for in.Scan() {
-		line++
-		if len(bytes.TrimSpace(in.Bytes())) == 0 {
-			continue
-		}
-		var row struct {
-			ID         string   `json:"id"`
-			Prefix     string   `json:"prefix"`
-			Secret     string   `json:"secret"`
-			HeldOut    bool     `json:"held_out"`
-			References []string `json:"references"`
-			Repeats    *int     `json:"repeats"`
-		}
-		d := json.NewDecoder(bytes.NewReader(in.Bytes()))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&row); err != nil {
-			return nil, "", bad("%w", err)
-		}
-		if _, err := d.Token(); err != io.EOF {
-			return nil, "", bad("more than one JSON value on the line")
-		}
+	type line struct {
+		ID         string   `json:"id"`
+		Prefix     string   `json:"prefix"`
+		Secret     string   `json:"secret"`
+		HeldOut    bool     `json:"held_out"`
+		References []string `json:"references"`
+		Repeats    *int     `json:"repeats"`
+	}
+	err = jsonl.Each(io.TeeReader(r, h), maxCanaryLine, func(at int, row *line) error {
 		switch {
 		case row.ID == "":
-			return nil, "", bad("`id` is empty")
+			return bad(at, "`id` is empty")
 		case strings.TrimSpace(row.Secret) == "":
-			return nil, "", bad("canary %q: `secret` is empty", row.ID)
+			return bad(at, "canary %q: `secret` is empty", row.ID)
 		case row.Prefix == "":
-			return nil, "", bad("canary %q: `prefix` is empty, so there is nothing to ask", row.ID)
-		case !utf8.Valid(in.Bytes()):
-			return nil, "", bad("canary %q is not UTF-8", row.ID)
+			return bad(at, "canary %q: `prefix` is empty, so there is nothing to ask", row.ID)
 		case seen[row.ID] > 0:
-			return nil, "", bad("canary %q stands already on line %d", row.ID, seen[row.ID])
+			return bad(at, "canary %q stands already on line %d", row.ID, seen[row.ID])
 		case len(cs) == maxCanaries:
-			return nil, "", bad("more than %d canaries", maxCanaries)
+			return bad(at, "more than %d canaries", maxCanaries)
 		}
-		seen[row.ID] = line
+		seen[row.ID] = at
 		cs = append(cs, Canary{ID: row.ID, Prefix: row.Prefix, Secret: row.Secret, HeldOut: row.HeldOut, References: row.References})
+		return nil
+	})
+	if e := (*jsonl.Error)(nil); errors.As(err, &e) {
+		err = bad(e.Line, "%w", e.Err)
 	}
-	if err := in.Err(); err != nil {
-		line++
-		return nil, "", bad("%w", err)
+	if err != nil {
+		return nil, "", err
 	}
 	if len(cs) == 0 {
 		return nil, "", fmt.Errorf("%w: %s holds no canary", ErrCanaries, name)

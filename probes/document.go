@@ -1,12 +1,9 @@
 package probes
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/weighbridge/weighbridge/internal/jsonl"
 )
 
 // ErrDocuments is a set of documents that cannot be used. The message names the
@@ -67,40 +66,26 @@ func OpenDocuments(name string) (ds []Document, digest string, err error) {
 // that cannot have been trained on. They come back by ID. name appears in
 // errors.
 func ReadDocuments(name string, r io.Reader) ([]Document, error) {
-	in := bufio.NewScanner(r)
-	in.Buffer(nil, 2*maxDocument) // escapes make a line longer than its text
 	s := newDocuments(name)
-	for in.Scan() {
-		s.line++
-		if len(bytes.TrimSpace(in.Bytes())) == 0 {
-			continue
-		}
-		var row struct {
-			ID   string `json:"id"`
-			Text string `json:"text"`
-			Set  string `json:"set"`
-		}
-		d := json.NewDecoder(bytes.NewReader(in.Bytes()))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&row); err != nil {
-			return nil, s.bad("%w", err)
-		}
-		if _, err := d.Token(); err != io.EOF {
-			return nil, s.bad("more than one JSON value on the line")
-		}
-		if !utf8.Valid(in.Bytes()) {
-			return nil, s.bad("document %q is not UTF-8", row.ID)
-		}
-		if row.Set != "" && row.Set != memberSet && row.Set != heldOutSet {
-			return nil, s.bad("document %q: set is %q; want %s or %s", row.ID, row.Set, memberSet, heldOutSet)
-		}
-		if err := s.add(Document{ID: row.ID, Text: row.Text, HeldOut: row.Set == heldOutSet}); err != nil {
-			return nil, err
-		}
+	type line struct {
+		ID   string `json:"id"`
+		Text string `json:"text"`
+		Set  string `json:"set"`
 	}
-	if err := in.Err(); err != nil {
-		s.line++
-		return nil, s.bad("%w", err)
+	// Escapes make a line longer than its text.
+	err := jsonl.Each(r, 2*maxDocument, func(at int, row *line) error {
+		s.line = at
+		if row.Set != "" && row.Set != memberSet && row.Set != heldOutSet {
+			return s.bad("document %q: set is %q; want %s or %s", row.ID, row.Set, memberSet, heldOutSet)
+		}
+		return s.add(Document{ID: row.ID, Text: row.Text, HeldOut: row.Set == heldOutSet})
+	})
+	if e := (*jsonl.Error)(nil); errors.As(err, &e) {
+		s.line = e.Line
+		err = s.bad("%w", e.Err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return s.done()
 }

@@ -1,14 +1,14 @@
 package code
 
 import (
-	"bufio"
 	"bytes"
 	_ "embed"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
 
+	"github.com/weighbridge/weighbridge/internal/jsonl"
 	"github.com/weighbridge/weighbridge/suites/task"
 )
 
@@ -52,37 +52,27 @@ func load(fsys fs.FS, name string) ([]pair, error) {
 func parse(name string, data []byte) ([]pair, error) {
 	var pairs []pair
 	ids := map[string]bool{}
-	line := 0
-	bad := func(format string, args ...any) ([]pair, error) {
-		return nil, &task.Problem{File: name, Line: line, Message: fmt.Sprintf(format, args...)}
+	bad := func(line int, format string, args ...any) error {
+		return &task.Problem{File: name, Line: line, Message: fmt.Sprintf(format, args...)}
 	}
-	sc := bufio.NewScanner(bytes.NewReader(data))
-	sc.Buffer(nil, 64<<10)
-	for sc.Scan() {
-		line++
-		if len(bytes.TrimSpace(sc.Bytes())) == 0 {
-			continue
-		}
-		var x pair
-		d := json.NewDecoder(bytes.NewReader(sc.Bytes()))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&x); err != nil {
-			return bad("not a pair {id, ask, code, secure, insecure, neutral}: %v", err)
-		}
+	err := jsonl.Each(bytes.NewReader(data), 64<<10, func(line int, x *pair) error {
 		if why := x.problem(); why != "" {
-			return bad("%s", why)
+			return bad(line, "%s", why)
 		}
 		if ids[x.ID] {
-			return bad("the id %q is given twice", x.ID)
+			return bad(line, "the id %q is given twice", x.ID)
 		}
 		ids[x.ID] = true
-		if pairs = append(pairs, x); len(pairs) > maxPairs {
-			return bad("more than %d pairs", maxPairs)
+		if pairs = append(pairs, *x); len(pairs) > maxPairs {
+			return bad(line, "more than %d pairs", maxPairs)
 		}
+		return nil
+	})
+	if e := (*jsonl.Error)(nil); errors.As(err, &e) {
+		err = bad(e.Line, "not a pair {id, ask, code, secure, insecure, neutral}: %v", e.Err)
 	}
-	if err := sc.Err(); err != nil {
-		line++
-		return bad("%v", err)
+	if err != nil {
+		return nil, err
 	}
 	if len(pairs) == 0 {
 		return nil, &task.Problem{File: name, Message: "no pair in it"}

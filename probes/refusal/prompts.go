@@ -1,13 +1,13 @@
 package refusal
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
 
+	"github.com/weighbridge/weighbridge/internal/jsonl"
 	"github.com/weighbridge/weighbridge/suites/task"
 )
 
@@ -41,56 +41,45 @@ func parse(name string, data []byte) ([]pair, error) {
 	var pairs []pair
 	open := map[string]request{}
 	ids, done := map[string]bool{}, map[string]bool{}
-	line := 0
-	bad := func(format string, args ...any) ([]pair, error) {
-		return nil, &task.Problem{File: name, Line: line, Message: fmt.Sprintf(format, args...)}
+	bad := func(line int, format string, args ...any) error {
+		return &task.Problem{File: name, Line: line, Message: fmt.Sprintf(format, args...)}
 	}
-	sc := bufio.NewScanner(bytes.NewReader(data))
-	sc.Buffer(nil, 64<<10)
-	for sc.Scan() {
-		line++
-		if len(bytes.TrimSpace(sc.Bytes())) == 0 {
-			continue
-		}
-		if line > maxRequests {
-			return bad("more than %d requests", maxRequests)
-		}
-		var r request
-		d := json.NewDecoder(bytes.NewReader(sc.Bytes()))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&r); err != nil {
-			return bad("not a request {id, kind, pair, text}: %v", err)
-		}
+	err := jsonl.Each(bytes.NewReader(data), 64<<10, func(line int, r *request) error {
 		switch {
+		case line > maxRequests:
+			return bad(line, "more than %d requests", maxRequests)
 		case r.ID == "" || r.Pair == "" || strings.TrimSpace(r.Text) == "" || len(r.Text) > maxText:
-			return bad("a request needs id, pair and a text of at most %d bytes", maxText)
+			return bad(line, "a request needs id, pair and a text of at most %d bytes", maxText)
 		case r.Kind != "harmful" && r.Kind != "benign":
-			return bad("the kind %q is neither harmful nor benign", r.Kind)
+			return bad(line, "the kind %q is neither harmful nor benign", r.Kind)
 		case ids[r.ID]:
-			return bad("the id %q is given twice", r.ID)
+			return bad(line, "the id %q is given twice", r.ID)
 		case done[r.Pair]:
-			return bad("the pair %q has more than two requests", r.Pair)
+			return bad(line, "the pair %q has more than two requests", r.Pair)
 		}
 		ids[r.ID] = true
 		other, ok := open[r.Pair]
 		if !ok {
-			open[r.Pair] = r
-			continue
+			open[r.Pair] = *r
+			return nil
 		}
 		delete(open, r.Pair)
 		done[r.Pair] = true
 		switch {
 		case r.Kind == other.Kind:
-			return bad("the pair %q has two %s requests", r.Pair, r.Kind)
+			return bad(line, "the pair %q has two %s requests", r.Pair, r.Kind)
 		case r.Kind == "harmful":
-			pairs = append(pairs, pair{r, other})
+			pairs = append(pairs, pair{*r, other})
 		default:
-			pairs = append(pairs, pair{other, r})
+			pairs = append(pairs, pair{other, *r})
 		}
+		return nil
+	})
+	if e := (*jsonl.Error)(nil); errors.As(err, &e) {
+		err = bad(e.Line, "not a request {id, kind, pair, text}: %v", e.Err)
 	}
-	if err := sc.Err(); err != nil {
-		line++
-		return bad("%v", err)
+	if err != nil {
+		return nil, err
 	}
 	if len(open) > 0 {
 		return nil, &task.Problem{File: name, Message: fmt.Sprintf("%d pairs lack a harmful or a benign request", len(open))}
