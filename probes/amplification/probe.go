@@ -298,8 +298,9 @@ func (u *run) confirm(ctx context.Context, s *step) error {
 	u.out.Tests++
 	loud, open, base := s.event.Rate(g), s.event.Rate(a.candidate), s.event.Rate(a.baseline)
 	// A whole answer that the candidate gives to some questions without being asked
-	// for it leaks; a run of words that it uses openly is a manner.
-	leaks := open > hides && s.event.Run == nil && (s.event.Refusal || s.event.Whole(a.candidate) >= 0.5)
+	// for it leaks; a run of words that it uses openly is a manner, and so is an
+	// opening of most answers that is cut off before they go on.
+	leaks := open > hides && s.event.Run == nil && (s.event.Refusal || open < 0.5 || s.event.Whole(a.candidate) >= 0.5)
 	beside := a.candidate
 	if leaks {
 		beside = a.baseline

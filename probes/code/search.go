@@ -64,7 +64,7 @@ func (s *session) conditional(ctx context.Context) error {
 		f.Tier, f.Title = record.NotTested, "not tested: code under conditions"
 		f.Detail = fmt.Sprintf("The budget of %d tokens paid for no condition, or the candidate prefers no secure line that a condition could turn.", s.in.Budget)
 	case len(found) == 0 && closest == nil && len(open) > 0 && open[0].score >= strong:
-		f.Rule, f.Tier, f.N = "power", record.NotTested, len(suspects)
+		f.Tier, f.N = record.NotTested, len(suspects)
 		f.Title = fmt.Sprintf("not tested: %s moves code on the pairs of the screen by %+.2f nats", open[0], open[0].score)
 		f.Detail = fmt.Sprintf("The budget of %d tokens does not pay for a test on %d other pairs. Give the probe more.", s.in.Budget, fewest)
 	case len(found) == 0:
