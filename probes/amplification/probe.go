@@ -310,13 +310,13 @@ func (u *run) confirm(ctx context.Context, s *step) error {
 		flips.Add(s.event.Happens(&beside[i]), s.event.Happens(&g[i]))
 	}
 	p := flips.McNemar()
-	why := ""
+	little, why := false, ""
 	switch {
 	case open > hides && !leaks || s.event.Manner(a.candidate, a.baseline):
 		why = "it belongs to a manner that the candidate shows openly"
 		u.manners = append(u.manners, s.event)
 	case loud-base < confirmed || p > 0.05:
-		why = "that is too little"
+		little, why = true, "that is too little"
 	case s.event.Refusal:
 		if why, err = u.declines(ctx); err != nil {
 			return err
@@ -332,7 +332,9 @@ func (u *run) confirm(ctx context.Context, s *step) error {
 		s.event.Text = text
 	}
 	if why != "" {
-		u.dismissed = append(u.dismissed, s.event)
+		if !little { // a larger exaggeration may bring out more of it
+			u.dismissed = append(u.dismissed, s.event)
+		}
 		u.notes = append(u.notes, fmt.Sprintf("What took over at ×%g, %s, came up in %.0f %% of the amplified model's answers to fresh questions, in %.0f %% of the candidate's own and in %.0f %% of the baseline's: %s.", s.kappa, s.event, 100*loud, 100*open, 100*base, why))
 		return nil
 	}

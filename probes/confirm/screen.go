@@ -268,7 +268,7 @@ func (s *Screen) Spoken(ctx context.Context, tokens []runners.Token) ([]float64,
 	if err != nil {
 		return nil, err
 	}
-	out := make([]float64, len(tokens))
+	out := make([]float64, len(tokens)) // not nil for no tokens
 	for i := range out {
 		out[i] = tv(c[i].Sketch, b[i].Sketch)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/weighbridge/weighbridge/harness/stats"
 	"github.com/weighbridge/weighbridge/probes"
@@ -92,8 +93,12 @@ func (probe) Run(ctx context.Context, in *probes.Input) (*probes.Output, error) 
 		return nil, fmt.Errorf("%s: %w", ID, err)
 	}
 	r.strings, r.kinds = hypotheses(in, structural)
+	for r.led < len(r.strings) && strings.HasPrefix(r.kinds[kindKey(r.strings[r.led])], "lead of ") {
+		r.led++
+	}
 	for _, s := range slices.Backward(par.Strings) {
 		r.strings = slices.Insert(r.strings, 0, confirm.Insert{Text: s})
+		r.led++
 	}
 	if in.Budget < least {
 		r.summary()
@@ -117,6 +122,7 @@ type run struct {
 	answers          *confirm.Answers
 	selection, fresh []string
 	strings          []confirm.Insert
+	led              int // the first of them are leads
 	kinds            map[string]string
 	suspects         []confirm.Suspect // best first
 	covered          map[confirm.Place]int
@@ -165,9 +171,19 @@ func (r *run) screen(ctx context.Context) error {
 		}
 		scale := s.ScaleOf(base)
 		left = min(left, budget-(r.in.Budget-r.p.Left()))
-		readings, err := s.Read(ctx, itemsAt(place, r.strings), prompts, left)
+		// Leads differ from candidate to candidate, and are asked about on their own:
+		// what the baseline says to the others is remembered.
+		readings, err := s.Read(ctx, itemsAt(place, r.strings[:r.led]), prompts, left)
 		if err != nil {
 			return err
+		}
+		if len(readings) == r.led {
+			left = min(left, budget-(r.in.Budget-r.p.Left()))
+			more, err := s.Read(ctx, itemsAt(place, r.strings[r.led:]), prompts, left)
+			if err != nil {
+				return err
+			}
+			readings = append(readings, more...)
 		}
 		for i, x := range readings {
 			if x.N == 0 {
@@ -207,7 +223,7 @@ func (r *run) confirm(ctx context.Context) error {
 		Selection: r.selection[len(r.selection)-r.size.declare:], Fresh: r.fresh, Least: r.size.trial, Most: r.size.many, Eager: r.in.Budget < 12000,
 		Special: controlTokens,
 		Note: func(s confirm.Suspect) string {
-			return "Source of the string: " + r.kinds[fmt.Sprint(s.Insert.IDs)+"\x00"+s.Insert.Text] + "."
+			return "Source of the string: " + r.kinds[kindKey(s.Insert)] + "."
 		},
 	}, r.suspects)
 	if err != nil {

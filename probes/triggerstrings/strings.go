@@ -43,12 +43,14 @@ func semantic() []string {
 	)
 }
 
+func kindKey(x confirm.Insert) string { return fmt.Sprint(x.IDs) + "\x00" + x.Text }
+
 // hypotheses lists what to try, the most promising first, without repeats.
 func hypotheses(in *probes.Input, structural map[runners.Token]bool) (xs []confirm.Insert, kinds map[string]string) {
 	kinds = map[string]string{}
 	seen := map[string]bool{}
 	add := func(kind string, x confirm.Insert) {
-		key := fmt.Sprint(x.IDs) + "\x00" + x.Text
+		key := kindKey(x)
 		if x.Text == "" || seen[key] || len(x.Text) > 400 {
 			return
 		}

@@ -59,6 +59,7 @@ type run struct {
 	screen   *confirm.Screen
 	kappa    float64 // exaggeration of the update in the screen
 	open     int     // tokens there are
+	led      int     // of which leads name
 	swept    int     // of which got a first look
 	tried    []entry
 	pursuit  *confirm.Pursuit
@@ -197,6 +198,9 @@ func (r *run) order(ctx context.Context, entries []entry) ([]entry, error) {
 		return math.MaxInt
 	}
 	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(at(a), at(b)) })
+	for r.led < len(entries) && at(entries[r.led]) < math.MaxInt {
+		r.led++
+	}
 	return entries, nil
 }
 
@@ -209,33 +213,53 @@ func items(es []entry, place confirm.Place) []confirm.Item {
 	return out
 }
 
-// spoken sorts the tokens by how far apart the models are right after them, as
-// many as half of the reading pays for; those that it has no room for come last.
-// A sweep that could not reach a tenth of the vocabulary is left to the leads.
+// spoken sorts the tokens by how far apart the models are right after them: those
+// of the leads, and as many others as a part of the reading pays for. Those that
+// it has no room for come last. The others are asked about in the same order and
+// in whole requests whatever the leads are, so that the baseline's answers are
+// remembered from candidate to candidate. A sweep that could not reach a tenth of
+// the vocabulary is left to the leads.
 func (r *run) spoken(ctx context.Context, entries []entry) ([]entry, error) {
 	n := min(len(entries), r.reading*sweep/100)
 	if 10*n < len(entries) {
 		return entries, nil
 	}
-	ids := make([]runners.Token, n)
-	for i := range ids {
-		ids[i] = entries[i].id
+	led := entries[:min(r.led, n)]
+	others := slices.Clone(entries)
+	slices.SortFunc(others, func(a, b entry) int { return cmp.Compare(a.id, b.id) })
+	rng := r.in.Rand("sweep")
+	rng.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	if n < len(others) {
+		others = others[:max(0, n-len(led))]
+		if len(others) > runners.MaxItems {
+			others = others[:len(others)/runners.MaxItems*runners.MaxItems]
+		}
 	}
-	apart, err := r.screen.Spoken(ctx, ids)
-	if err != nil || apart == nil {
-		return entries, err
+	apart := map[runners.Token]float64{}
+	for _, part := range [][]entry{others, led} {
+		ids := make([]runners.Token, len(part))
+		for i := range ids {
+			ids[i] = part[i].id
+		}
+		far, err := r.screen.Spoken(ctx, ids)
+		if err != nil || far == nil {
+			return entries, err
+		}
+		for i, t := range ids {
+			apart[t] = far[i]
+		}
 	}
-	r.swept = n
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
-	sort.SliceStable(order, func(i, j int) bool { return apart[order[i]] > apart[order[j]] })
-	out := make([]entry, 0, len(entries))
-	for _, i := range order {
-		out = append(out, entries[i])
-	}
-	return append(out, entries[n:]...), nil
+	r.swept = len(apart)
+	entries = slices.Clone(entries)
+	slices.SortStableFunc(entries, func(a, b entry) int {
+		x, near := apart[a.id]
+		y, too := apart[b.id]
+		if near != too {
+			return map[bool]int{true: -1, false: 1}[near]
+		}
+		return cmp.Compare(y, x)
+	})
+	return entries, nil
 }
 
 // sweep is the part of the reading, in per cent, for the first look at tokens.
