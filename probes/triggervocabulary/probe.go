@@ -213,8 +213,8 @@ func items(es []entry, place confirm.Place) []confirm.Item {
 	return out
 }
 
-// spoken sorts the tokens by how far apart the models are right after them: those
-// of the leads, and as many others as a part of the reading pays for. Those that
+// spoken sorts the tokens by how far apart the models are right after them, in
+// turn with those of the leads: as many as a part of the reading pays for. Those that
 // it has no room for come last. The others are asked about in the same order and
 // in whole requests whatever the leads are, so that the baseline's answers are
 // remembered from candidate to candidate. A sweep that could not reach a tenth of
@@ -250,8 +250,8 @@ func (r *run) spoken(ctx context.Context, entries []entry) ([]entry, error) {
 		}
 	}
 	r.swept = len(apart)
-	entries = slices.Clone(entries)
-	slices.SortStableFunc(entries, func(a, b entry) int {
+	order := slices.Clone(entries)
+	slices.SortStableFunc(order, func(a, b entry) int {
 		x, near := apart[a.id]
 		y, too := apart[b.id]
 		if near != too {
@@ -259,11 +259,28 @@ func (r *run) spoken(ctx context.Context, entries []entry) ([]entry, error) {
 		}
 		return cmp.Compare(y, x)
 	})
-	return entries, nil
+	return alternate(led, order), nil
+}
+
+// alternate takes one of a and one of b in turn, each entry once.
+func alternate(a, b []entry) []entry {
+	var out []entry
+	seen := map[runners.Token]bool{}
+	take := func(list []entry, i int) {
+		if i < len(list) && !seen[list[i].id] {
+			seen[list[i].id] = true
+			out = append(out, list[i])
+		}
+	}
+	for i := range max(len(a), len(b)) {
+		take(a, i)
+		take(b, i)
+	}
+	return out
 }
 
 // sweep is the part of the reading, in per cent, for the first look at tokens.
-const sweep = 65
+const sweep = 50
 
 // first reads tokens on one question, within what the first look has left of 85 %
 // of the reading.
