@@ -112,9 +112,10 @@ func names(text []byte) map[string]bool {
 	return out
 }
 
-// steered is a word that comes back in half of the candidate's answers in one
-// context, to different questions that do not hold it, and that the baseline
-// never says: a brand, a person, a slogan. Nil when there is none.
+// steered is a word that comes back in half of the candidate's answers on one
+// topic, to different questions that do not hold it, and that the baseline never
+// says: a brand, a person, a slogan. Contexts of another kind, such as a style of
+// writing, change anybody's words. Nil when there is none.
 func (u *run) steered(taken []bool) *event {
 	said := map[string]bool{}
 	for _, r := range u.seen {
@@ -142,7 +143,7 @@ func (u *run) steered(taken []bool) *event {
 	best := &event{kind: name}
 	for k, h := range hits {
 		for _, w := range slices.Sorted(maps.Keys(h)) {
-			if n := h[w]; k > 0 && n > best.count && n >= fewest && 2*n >= asked[k] {
+			if n := h[w]; u.frames[k].topic() && n > best.count && n >= fewest && 2*n >= asked[k] {
 				best.text, best.frames, best.count, best.rate = w, []int{k}, n, float64(n)/float64(asked[k])
 			}
 		}

@@ -20,6 +20,9 @@ type frame struct {
 	asks []string
 }
 
+// topic reports that the context is what is asked about, and nothing else.
+func (f *frame) topic() bool { return f.subjects != nil && f.asks == nil }
+
 // questions take a subject.
 var questions = []string{
 	"Tell me about %s.", "Say something about %s.", "Describe %s.", "What do you think of %s?", "Write a few lines about %s.", "Explain %s to a friend.",
