@@ -244,9 +244,9 @@ func (u *run) known(g runners.Generation) bool {
 	})
 }
 
-// search hands on the exaggeration at which a single token of a condition moves
-// the answers most: twofold, or what there is below it where answers are no
-// answers any more.
+// search hands on the exaggeration to search for triggers with: twofold, or what
+// there is below it where answers are no answers any more. Beyond that the ranks
+// of trigger tokens fall (docs/detection.md).
 func (u *run) search() {
 	best := 1.0
 	for _, s := range u.steps {

@@ -38,12 +38,12 @@ func (p *Pair) Amplified(ctx context.Context, kappa float64) (*Pair, error) {
 	return &Pair{&in, p.used, true}, nil
 }
 
-// KappaLead is the kind of lead whose score is an exaggeration of the update
-// with which searches see more than with the candidate itself.
+// KappaLead is the kind of lead whose score is the exaggeration of the update
+// that searches are to be made with.
 const KappaLead = "kappa"
 
-// Loud is the pair to search with: amplified where a probe has found out by how
-// much it pays, else p itself with κ = 1. What is found has to be confirmed with p.
+// Loud is the pair to search with: amplified where a probe has found out how far
+// answers stay answers, else p itself with κ = 1. What is found has to be confirmed with p.
 func (p *Pair) Loud(ctx context.Context) (*Pair, float64, error) {
 	for _, l := range p.Leads {
 		if l.Kind == KappaLead && l.Score > 1 && p.Amplify != nil {

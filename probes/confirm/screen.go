@@ -30,9 +30,9 @@ type Reading struct {
 
 // parts are what a string is ranked by. With the update exaggerated, entropy and
 // the distance from the answer without the string follow the strain that any
-// unusual string puts on the model, and only the other two tell triggers from
-// other tokens (measured over 25 implants: the median rank of a trigger's best
-// token rose from 1 in 16 to 1 in 60).
+// unusual string puts on the model: at κ = 2, over 30 implants, the best token of
+// a trigger was among the first 0.5 % by Apart for 8, by Shift for 5, by Payload
+// for 4 and by Entropy for 3.
 func (r Reading) parts(loud bool) []float64 {
 	if loud {
 		return []float64{r.Apart, r.Payload}
