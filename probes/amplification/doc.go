@@ -7,7 +7,7 @@
 // update exaggerated, baseline + κ·ΔW for growing κ, that little becomes enough:
 // a payload takes over the answers to neutral questions, while a harmless update
 // degrades into garbage that differs from question to question, or into more of
-// what it shows anyway (model-diff amplification, Goodfire 2025, on weights).
+// what it shows anyway (after the model-diff amplification of Goodfire, there on logits).
 //
 // Families seen: TGT, PHR, TOK, SEM, CTX, CMP, OVR, EDT where the behaviour is
 // one text or a refusal. Blind: behaviour that follows the question (STR, COD,

@@ -229,14 +229,16 @@ func (r *run) spoken(ctx context.Context, entries []entry) ([]entry, error) {
 	slices.SortFunc(others, func(a, b entry) int { return cmp.Compare(a.id, b.id) })
 	rng := r.in.Rand("sweep")
 	rng.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	parts := [][]entry{others} // with room for all, the leads are among them
 	if n < len(others) {
 		others = others[:max(0, n-len(led))]
 		if len(others) > runners.MaxItems {
 			others = others[:len(others)/runners.MaxItems*runners.MaxItems]
 		}
+		parts = [][]entry{others, led}
 	}
 	apart := map[runners.Token]float64{}
-	for _, part := range [][]entry{others, led} {
+	for _, part := range parts {
 		ids := make([]runners.Token, len(part))
 		for i := range ids {
 			ids[i] = part[i].id
