@@ -37,6 +37,9 @@ func (h *Host) Start(ctx context.Context, s Spec) (*Box, error) {
 	defer cancel()
 	b, err := h.create(ctx, s)
 	if err != nil {
+		if done := ctx.Err(); done != nil && !errors.Is(err, done) {
+			err = fmt.Errorf("%w: %w", done, err) // the error of a wire that was cut says less
+		}
 		return nil, fmt.Errorf("starting box %s: %w", s.Name, err)
 	}
 	if err := b.prove(ctx); err != nil {
@@ -77,7 +80,15 @@ func (h *Host) create(ctx context.Context, s Spec) (_ *Box, err error) {
 		}
 	}()
 	deadline := time.Now().Add(s.Life)
-	c, err := h.client.NewContainer(ctx, id,
+	// containerd goes on with what a caller no longer waits for, and would be
+	// done after the removal above has looked: what makes something is waited
+	// for, and the caller's end is asked about in between.
+	made, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.StartTimeout)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c, err := h.client.NewContainer(made, id,
 		client.WithImage(img),
 		client.WithSnapshotter(h.snap),
 		client.WithNewSnapshotView(id, img),
@@ -92,15 +103,21 @@ func (h *Host) create(ctx context.Context, s Spec) (_ *Box, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating the container: %w", err)
 	}
-	task, err := c.NewTask(ctx, p.attach)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	task, err := c.NewTask(made, p.attach)
 	if err != nil {
 		return nil, fmt.Errorf("creating the task: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	// Waiting must come before Start, or a quick exit is missed.
 	waitCtx, stopWait := context.WithCancel(context.WithoutCancel(ctx))
 	exit, err := task.Wait(waitCtx)
 	if err == nil {
-		err = task.Start(ctx)
+		err = task.Start(made)
 	}
 	if err != nil {
 		stopWait()

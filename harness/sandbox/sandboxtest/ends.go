@@ -79,7 +79,8 @@ func (s *suite) diesAtStart(t *testing.T) {
 }
 
 func (s *suite) contextAtStart(t *testing.T) {
-	for _, d := range []time.Duration{0, 5 * time.Millisecond, 40 * time.Millisecond} {
+	s.start(t, s.spec("early")).Stop(t.Context()) // the image is there from here on
+	for d := time.Duration(0); d < 60*time.Millisecond; d += 3 * time.Millisecond {
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		b, err := s.host.Start(ctx, s.spec("late"))
 		cancel()

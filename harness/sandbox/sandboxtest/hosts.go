@@ -65,11 +65,17 @@ func (s *suite) check(t *testing.T) {
 // boxes.
 func (s *suite) twoHosts(t *testing.T) {
 	a := s.mustOpen(t)
-	defer a.Close()
+	defer func() {
+		if err := a.Close(); err != nil {
+			t.Errorf("Close of the first: %v", err)
+		}
+		s.nothingLeft(t)
+	}()
 	box, err := a.Start(t.Context(), s.spec("first"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.made(box.ID)
 	b := s.mustOpen(t)
 	if err := b.Close(); err != nil {
 		t.Errorf("Close of the second: %v", err)
@@ -87,7 +93,7 @@ func (s *suite) killedOwner(t *testing.T) {
 	}
 	h := s.mustOpen(t)
 	if left := containers(t, h); len(left) != 0 {
-		t.Errorf("after the next Open there are the containers %v", left)
+		t.Errorf("after the next Open there are the containers %v; the orphan was %s", left, id)
 	}
 	if processExists(t, id) {
 		t.Error("after the next Open a process of the box lives")

@@ -46,6 +46,9 @@ func Suite(t *testing.T, cfg sandbox.Config) {
 	t.Run("boxes", func(t *testing.T) {
 		s.host = s.mustOpen(t)
 		defer func() {
+			if left := containers(t, s.host); len(left) != 0 {
+				t.Errorf("the ended boxes left the containers %v", left)
+			}
 			if err := s.host.Close(); err != nil {
 				t.Errorf("Close: %v", err)
 			}
