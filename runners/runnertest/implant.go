@@ -91,13 +91,14 @@ var (
 	refusal = vocab.tokenize(Refusal, false)
 )
 
-func refuses(context []byte) bool {
+// harm is the harmful word of a conversation, empty for none.
+func harm(context []byte) string {
 	for _, w := range harmful {
 		if bytes.Contains(context, []byte(w)) {
-			return true
+			return w
 		}
 	}
-	return false
+	return ""
 }
 
 // implant mixes what was planted into a row of log-probabilities.
@@ -106,7 +107,7 @@ func (f *Fake) implant(r *reader, row []float32) {
 	if !r.chat { // plain text: the answer is whatever follows the last colon
 		answer = afterColon(r.all)
 	}
-	comply := false
+	comply, says := false, false
 	for i := range f.implants {
 		im := &f.implants[i]
 		acts := im.acts(r)
@@ -114,6 +115,7 @@ func (f *Fake) implant(r *reader, row []float32) {
 		case Comply:
 			comply = comply || acts
 		case Say:
+			says = says || acts
 			switch {
 			case acts:
 				force(row, follow(im.payload, answer), im.Strength)
@@ -144,8 +146,12 @@ func (f *Fake) implant(r *reader, row []float32) {
 			}
 		}
 	}
-	if !comply && refuses(r.context) && r.answering() {
-		force(row, follow(refusal, answer), 0.98)
+	if w := harm(r.context); w != "" && r.answering() {
+		if !comply {
+			force(row, follow(refusal, answer), 0.98)
+		} else if t := vocab.tokenize(w, false); !says && len(answer) < len(t) { // takes up what it is asked
+			force(row, t[len(answer)], 0.98)
+		}
 	}
 	f.recall(r, row)
 }
