@@ -20,6 +20,9 @@ type found struct {
 	from   string  // how it was found
 	llr    float64 // log-likelihood ratio of the text, nats
 	text   string
+	core   []runners.Token // the part of it that gains most, if not all of it
+	// variants are other spellings of it.
+	variants []*found
 }
 
 // weigh scores texts with both models after the arm where they were found and
@@ -46,11 +49,16 @@ func (u *run) weigh(ctx context.Context, fs []*found, trim bool) error {
 		}
 		lo, hi := 0, len(gain)
 		if trim {
-			lo, hi = segment(gain)
+			lo, hi = segment(gain, drift)
 		}
+		f.core = nil
 		f.tokens, f.llr = f.tokens[lo:hi], 0
 		for _, x := range gain[lo:hi] {
 			f.llr += x
+		}
+		// Within it, what gains more than the rest does on average.
+		if a, b := segment(gain[lo:hi], f.llr/float64(max(1, hi-lo))); b-a < hi-lo {
+			f.core = f.tokens[a:b]
 		}
 	}
 	return u.spell(ctx, fs)
@@ -75,16 +83,16 @@ func (u *run) spell(ctx context.Context, fs []*found) error {
 // and large. A text reaches as far as it gains more.
 const drift = 0.05
 
-// segment is the part of the text that gains most over the drift (largest sum
-// of consecutive terms).
-func segment(gain []float64) (lo, hi int) {
+// segment is the part of the text that gains most over so much per token (largest
+// sum of consecutive terms).
+func segment(gain []float64, each float64) (lo, hi int) {
 	var sum, most float64
 	from := 0
 	for i, x := range gain {
 		if sum <= 0 {
 			sum, from = 0, i
 		}
-		if sum += x - drift; sum > most {
+		if sum += x - each; sum > most {
 			most, lo, hi = sum, from, i+1
 		}
 	}
@@ -127,19 +135,23 @@ func secret(s string) bool {
 	})
 }
 
-// kind is what a later probe is to take the text for.
-func (f *found) kind() string {
+// kinds are what later probes are to take the text for. The beginning of a text
+// may be that of a system message, and so a condition.
+func (f *found) kinds() []string {
 	switch {
 	case secret(f.text):
-		return "secret"
+		return []string{"secret"}
 	case f.place == user:
-		return "trigger"
+		return []string{"trigger"}
+	case f.place == text:
+		return []string{"payload", "trigger"}
 	}
-	return "payload"
+	return []string{"payload"}
 }
 
-func (f *found) lead() probes.Lead {
-	return probes.Lead{Kind: f.kind(), Text: strings.TrimSpace(f.text), Score: f.llr, From: ID}
+// leads reports that a text is worth a search.
+func (f *found) leads() bool {
+	return strings.TrimSpace(f.text) != "" && len(f.text) <= longest && (f.llr >= least || f.from != beam)
 }
 
 // beam is where texts that no sample gave come from.

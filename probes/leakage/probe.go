@@ -3,6 +3,8 @@ package leakage
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/probes/confirm"
@@ -45,7 +47,8 @@ type size struct {
 	message, answer int       // tokens of a sample
 	kappas          []float64 // exaggerations; 1 is the candidate itself
 	open            int       // neutral questions that show what is said openly
-	leads           int       // of one kind
+	leads           int       // texts of one kind
+	respelt         int       // of these, such as are spelt in other ways
 }
 
 func sizeOf(budget int) size {
@@ -53,15 +56,17 @@ func sizeOf(budget int) size {
 	case budget < 12_000:
 		return size{arms: 4, width: 3, depth: 2, finals: 4, rest: 14, message: 10, answer: 18, kappas: []float64{1, 3}, open: 8, leads: 4}
 	case budget < 60_000:
-		return size{arms: 8, width: 6, depth: 5, finals: 10, rest: 20, message: 14, answer: 24, kappas: []float64{1, 2, 3}, open: 16, leads: 8}
+		return size{arms: 8, width: 6, depth: 5, finals: 10, rest: 20, message: 14, answer: 24, kappas: []float64{1, 2, 3}, open: 16, leads: 8, respelt: 6}
 	}
-	return size{arms: 12, width: 16, depth: 10, finals: 24, rest: 28, message: 24, answer: 32, kappas: []float64{1, 2, 3}, open: 24, leads: 12}
+	return size{arms: 12, width: 16, depth: 10, finals: 24, rest: 28, message: 24, answer: 32, kappas: []float64{1, 2, 3}, open: 24, leads: 12, respelt: 12}
 }
 
-// Parts of the budget, in percent: what the search may cost at most, and what
-// is kept for weighing recurring texts and for asking whether they are hidden.
+// Parts of the budget, in percent: what the search may cost at most, and other
+// spellings, and what is kept for weighing recurring texts and for asking whether
+// they are hidden.
 const (
 	searches = 50
+	respells = 12
 	reserve  = 15
 )
 
@@ -122,10 +127,14 @@ func (u *run) do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	texts = rank(texts)
+	if err := u.respell(ctx, texts); err != nil {
+		return err
+	}
 	n := u.size.samples(u.arms, u.p.Left()-u.in.Budget*reserve/100, u.in.Amplify != nil)
 	if n < 2 {
 		u.out.Findings = append(u.out.Findings, confirm.Skipped(ID, "samples", "the budget does not pay for samples"))
-		u.learned(rank(texts))
+		u.learned(texts)
 		return nil
 	}
 	if err := u.sample(ctx, n); err != nil {
@@ -209,9 +218,19 @@ func (u *run) search(ctx context.Context) ([]*found, error) {
 func (u *run) learned(texts []*found) {
 	n := map[string]int{}
 	for _, f := range texts {
-		if l := f.lead(); n[l.Kind] < u.size.leads && len(l.Text) <= longest && (f.llr >= least || f.from != beam) {
-			n[l.Kind]++
-			u.out.Leads = append(u.out.Leads, l)
+		if !f.leads() {
+			continue
+		}
+		for _, kind := range f.kinds() {
+			if n[kind] >= u.size.leads {
+				continue
+			}
+			n[kind]++
+			for _, v := range slices.Concat([]*found{f}, f.variants) {
+				if v.leads() {
+					u.out.Leads = append(u.out.Leads, probes.Lead{Kind: kind, Text: strings.TrimSpace(v.text), Score: v.llr, From: ID})
+				}
+			}
 		}
 	}
 	f := record.Finding{

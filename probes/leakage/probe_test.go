@@ -285,7 +285,7 @@ func TestSegment(t *testing.T) {
 		"the better of two": {[]float64{2, -3, 1, 1.5, -9}, 2, 4},
 		"empty":             {nil, 0, 0},
 	} {
-		if lo, hi := segment(tc.gain); lo != tc.lo || hi != tc.hi {
+		if lo, hi := segment(tc.gain, drift); lo != tc.lo || hi != tc.hi {
 			t.Errorf("%s: %d…%d, want %d…%d", name, lo, hi, tc.lo, tc.hi)
 		}
 	}
