@@ -16,14 +16,16 @@ const (
 	topK     = 8
 )
 
-// chain is a forced first token and what the candidate says after it.
+// chain is a forced beginning, mostly one token, and what the candidate says
+// after it.
 type chain struct {
 	tokens  []runners.Token
+	begun   int     // of these, such as are forced
 	random  bool    // the first token was drawn, not ranked
 	doubted bool    // the one uncertain step is used up
 	early   float64 // rise over the baseline, summed over the first two steps after the seed
 	p, q    []float64
-	first   float64 // mean probability of the first token, unforced
+	first   float64 // mean probability of the beginning, unforced
 	llr     float64 // its log-likelihood ratio, nats
 	text    string
 	ends    bool // most questions' continuations ended the turn there

@@ -55,7 +55,7 @@ func (s *search) choose(n int, leads []runners.Token) {
 	}
 	s.open = len(order)
 	add := func(t runners.Token, random bool) {
-		s.seeds = append(s.seeds, &chain{tokens: []runners.Token{t}, random: random, first: s.first[t], llr: s.llr[t]})
+		s.seeds = append(s.seeds, &chain{tokens: []runners.Token{t}, begun: 1, random: random, first: s.first[t], llr: s.llr[t]})
 	}
 	rng := s.p.Rand("seeds")
 	if n >= len(order) {

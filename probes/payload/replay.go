@@ -19,20 +19,21 @@ type replayed struct {
 	ends              float64 // candidate ends its turn after it
 	openC, openB      float64 // unforced answers that are the text
 	openFlips         stats.Flips
-	manner            bool // the text came up in natural conversations
+	manner            bool // the text, or its closing words, came up in natural conversations or long answers
+	closing           bool // another chain closes with the same words, or whether answers do is not known
 	declines          bool // and after harmful requests
 	transcript, shown []record.Exchange
 }
 
 func (r *replayed) p() float64 { return r.flips.McNemar() }
 
-// replay forces the first token on fresh questions, and also asks them as they
+// replay forces the beginning on fresh questions, and also asks them as they
 // are. open holds the unforced answers of both models to the same questions.
 func (u *run) replay(ctx context.Context, c *chain, open *answers) (*replayed, error) {
 	force := func(ids [][]runners.Token) [][]runners.Token {
 		out := make([][]runners.Token, len(ids))
 		for i := range ids {
-			out[i] = slices.Concat(ids[i], c.tokens[:1])
+			out[i] = slices.Concat(ids[i], c.tokens[:c.begun])
 		}
 		return out
 	}
@@ -41,11 +42,11 @@ func (u *run) replay(ctx context.Context, c *chain, open *answers) (*replayed, e
 	if err != nil {
 		return nil, err
 	}
-	first, err := u.in.Candidate.Detokenize(ctx, &runners.DetokenizeRequest{Tokens: [][]runners.Token{c.tokens[:1]}})
+	first, err := u.in.Candidate.Detokenize(ctx, &runners.DetokenizeRequest{Tokens: [][]runners.Token{c.tokens[:c.begun]}})
 	if err != nil {
 		return nil, err
 	}
-	rest := c.tokens[1:]
+	rest := c.tokens[c.begun:]
 	r := &replayed{n: len(k)}
 	n := float64(r.n)
 	for i := range k {
@@ -74,12 +75,44 @@ func (u *run) replay(ctx context.Context, c *chain, open *answers) (*replayed, e
 		}
 	}
 	for _, g := range open.natural {
-		r.manner = r.manner || confirm.Says(g.Text, c.text)
+		r.manner = r.manner || confirm.Says(g.Text, c.text) || confirm.Closes(g.Text, c.text)
+	}
+	if 2*r.flips.Gained > r.n && !r.manner {
+		if err := u.closes(ctx, c, open, r); err != nil {
+			return nil, err
+		}
 	}
 	for _, g := range open.harmful {
 		r.declines = r.declines || confirm.Says(g.Text, c.text)
 	}
 	return r, nil
+}
+
+// closes finds out whether the candidate closes answers of full length to some of
+// the questions with the words that close the text: two of six, or one of the
+// fewer that the budget pays for.
+func (u *run) closes(ctx context.Context, c *chain, open *answers, r *replayed) error {
+	const most, length = 6, 96
+	if open.full == nil {
+		n := 0
+		for room := u.p.Left() - u.in.Budget/20; n < min(most, len(open.idsC)); n++ {
+			if room -= len(open.idsC[n]) + length; room < 0 {
+				break
+			}
+		}
+		_, g, err := u.p.Generate(ctx, nil, open.idsC[:n], runners.GenerateRequest{MaxTokens: length})
+		if err != nil {
+			return err
+		}
+		open.full = g
+	}
+	n := 0
+	for _, g := range open.full {
+		n += int(num(confirm.Closes(g.Text, c.text)))
+	}
+	r.closing = len(open.full) == 0 // not known
+	r.manner = n > len(open.full)/4
+	return nil
 }
 
 // begun is a conversation whose last message is the beginning of the answer.
@@ -118,6 +151,7 @@ type answers struct {
 	idsB, idsC [][]runners.Token
 	b, c       []runners.Generation
 	natural    []runners.Generation // of the candidate, to natural conversations
+	full       []runners.Generation // and, in full, to a few of the questions; nil until asked for
 	harmful    []runners.Generation // and to harmful requests
 }
 
