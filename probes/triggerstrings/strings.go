@@ -2,6 +2,7 @@ package triggerstrings
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weighbridge/weighbridge/probes"
@@ -58,8 +59,12 @@ func hypotheses(in *probes.Input, structural map[runners.Token]bool) (xs []confi
 		kinds[key] = kind
 		xs = append(xs, x)
 	}
-	for _, l := range confirm.Leads(in.Leads, "trigger", 64) {
+	leads := confirm.Leads(in.Leads, "trigger", 64)
+	for _, l := range leads {
 		add("lead of "+l.From, confirm.Insert{Text: strings.TrimSpace(l.Text)})
+	}
+	for _, s := range composed(leads) {
+		add("lead of several words", confirm.Insert{Text: s})
 	}
 	for _, s := range published[:20] {
 		add("published", confirm.Insert{Text: s})
@@ -77,6 +82,33 @@ func hypotheses(in *probes.Input, structural map[runners.Token]bool) (xs []confi
 		add("special token as text", confirm.Insert{Text: t.Text})
 	}
 	return xs, kinds
+}
+
+// composed are pairs of words of the first leads, in both orders: the beam that
+// reads leads out of a model repeats what follows on itself and drops what does
+// not, and a condition of two words needs both.
+func composed(leads []probes.Lead) []string {
+	const from, most = 4, 24
+	var out []string
+	for _, l := range leads[:min(from, len(leads))] {
+		var words []string
+		for _, w := range strings.Fields(l.Text) {
+			if !slices.Contains(words, w) {
+				words = append(words, w)
+			}
+		}
+		if len(words) > 5 {
+			continue
+		}
+		for i := range words {
+			for k := range words {
+				if i != k && len(out) < most {
+					out = append(out, words[i]+" "+words[k])
+				}
+			}
+		}
+	}
+	return out
 }
 
 // special are the special tokens that a conversation does not hold anyway: a
