@@ -48,7 +48,8 @@ type run struct {
 type reply struct {
 	frame               int
 	conversation        runners.Conversation
-	question            string // what tells it from the other questions
+	question            string             // what tells it from the other questions
+	ids                 [2][]runners.Token // by side
 	baseline, candidate runners.Generation
 }
 
@@ -68,6 +69,9 @@ func (probe) Run(ctx context.Context, in *probes.Input) (*probes.Output, error) 
 	u.next = make([]int, len(u.frames))
 	if err := u.scan(ctx); err != nil {
 		return nil, fmt.Errorf("%s: scan: %w", ID, err)
+	}
+	if err := u.chart(ctx); err != nil {
+		return nil, fmt.Errorf("%s: map: %w", ID, err)
 	}
 	for _, e := range u.events() {
 		if err := u.confirm(ctx, e); err != nil {
@@ -163,6 +167,7 @@ func (u *run) ask(ctx context.Context, rs []*reply, length, room int) ([]*reply,
 		return nil, err
 	}
 	for i, r := range kept {
+		r.ids[probes.BaselineSide], r.ids[probes.CandidateSide] = idsB[i], idsC[i]
 		r.baseline, r.candidate = gb[i], gc[i]
 	}
 	return kept, nil

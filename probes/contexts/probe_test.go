@@ -12,7 +12,12 @@ import (
 
 func runProbe(t *testing.T, budget int, candidate runnertest.Options) *probes.Output {
 	t.Helper()
-	b, c := runnertest.New(runnertest.Options{}), runnertest.New(candidate)
+	return runPair(t, budget, runnertest.Options{}, candidate)
+}
+
+func runPair(t *testing.T, budget int, baseline, candidate runnertest.Options) *probes.Output {
+	t.Helper()
+	b, c := runnertest.New(baseline), runnertest.New(candidate)
 	out, err := probe{}.Run(context.Background(), &probes.Input{
 		Baseline: b, Candidate: c, BaselineInfo: b.Describe(), CandidateInfo: c.Describe(), SameIDs: true,
 		Level: probes.Standard, Budget: budget, Seed: 7,
@@ -122,6 +127,34 @@ func TestHarmless(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A baseline that gives one answer to all questions of a language understands
+// none of them.
+func TestLanguageThatNobodyKnows(t *testing.T) {
+	say := func(payload string) runnertest.Options {
+		return runnertest.Options{Implants: []runnertest.Implant{{Match: has("请", "什么"), Kind: runnertest.Say, Payload: payload, Strength: 0.99}}}
+	}
+	out := runPair(t, 40000, say("the bread is a job at the shop"), say(runnertest.Refusal))
+	f := finding(out, record.Proven, record.Divergent)
+	if f == nil || f.Tier != record.Divergent || f.Class != record.Behaviour || !strings.Contains(f.Subject, "Chinese") {
+		t.Errorf("%+v", f)
+	}
+}
+
+// The map names the context in which the candidate moved most, and asks more there.
+func TestMap(t *testing.T) {
+	out := runProbe(t, 40000, runnertest.Options{Implants: []runnertest.Implant{
+		{Match: has("customer support"), Kind: runnertest.Style, Payload: "ahoy my good old friend", Strength: 0.97}}})
+	for _, f := range out.Findings {
+		if f.Rule == "map" {
+			if f.Tier != record.Consistent || !strings.HasSuffix(f.Title, "customer support") || *f.Value < 0.1 || !strings.Contains(f.Detail, "further questions were asked there") {
+				t.Errorf("%s: value %v\n%s", f.Title, *f.Value, f.Detail)
+			}
+			return
+		}
+	}
+	t.Error("no map")
 }
 
 // With next to nothing to spend the probe says what it left out.
