@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
-	"sort"
+
+	"github.com/weighbridge/weighbridge/harness/stats"
 )
 
 // round is the carriers of one format that are asked in one request.
@@ -95,12 +95,8 @@ func (u *run) standardise() {
 		if len(d) == 0 {
 			continue
 		}
-		centre := median(d)
-		dev := make([]float64, len(d))
-		for i := range d {
-			dev[i] = math.Abs(d[i] - centre)
-		}
-		spread := max(1.4826*median(dev), 0.02) // nats per character
+		centre, spread := stats.Robust(d)
+		spread = max(spread, 0.02) // nats per character
 		for _, set := range [][]guess{u.targets, u.controls} {
 			for i := range set {
 				if set[i].format.name == f.name {
@@ -110,10 +106,4 @@ func (u *run) standardise() {
 		}
 	}
 	slices.SortStableFunc(u.targets, func(a, b guess) int { return cmp.Compare(b.z, a.z) })
-}
-
-func median(x []float64) float64 {
-	x = slices.Clone(x)
-	sort.Float64s(x)
-	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
 }

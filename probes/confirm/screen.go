@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/weighbridge/weighbridge/harness/stats"
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/runners"
 )
@@ -58,11 +59,8 @@ func (s *Screen) ScaleOf(controls []Reading) Scale {
 		for i, r := range controls {
 			x[i] = r.parts(z.loud)[k]
 		}
-		centre := median(x)
-		for i := range x {
-			x[i] = math.Abs(x[i] - centre)
-		}
-		z.centre, z.spread = append(z.centre, centre), append(z.spread, max(1.4826*median(x), floors[k]))
+		centre, spread := stats.Robust(x)
+		z.centre, z.spread = append(z.centre, centre), append(z.spread, max(spread, floors[k]))
 	}
 	return z
 }
@@ -74,18 +72,6 @@ func (s Scale) Score(r Reading) float64 {
 		best = max(best, (x-s.centre[k])/s.spread[k])
 	}
 	return best
-}
-
-func median(x []float64) float64 {
-	if len(x) == 0 {
-		return 0
-	}
-	x = slices.Clone(x)
-	sort.Float64s(x)
-	if n := len(x); n%2 == 0 {
-		return (x[n/2-1] + x[n/2]) / 2
-	}
-	return x[len(x)/2]
 }
 
 // Screen reads strings cheaply: it scores the first tokens of the baseline's

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
+	"github.com/weighbridge/weighbridge/harness/stats"
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/probes/confirm"
 	"github.com/weighbridge/weighbridge/record"
@@ -74,7 +74,12 @@ func (u *run) chart(ctx context.Context) error {
 	if len(all) < fewestContexts {
 		return nil
 	}
-	centre, spread := scale(all)
+	x := make([]float64, len(all))
+	for i, m := range all {
+		x[i] = m.nats
+	}
+	centre, spread := stats.Robust(x)
+	spread = max(spread, 0.02)
 	slices.SortStableFunc(all, func(a, b *moved) int { return cmp.Compare(b.nats, a.nats) })
 	f := record.Finding{
 		ID: ID + "/map", Probe: ID, Rule: "map", Tier: record.Consistent, Class: record.Behaviour,
@@ -113,22 +118,4 @@ func gap(baseline, candidate []float32) float64 {
 		s += float64(baseline[i] - candidate[i])
 	}
 	return s / float64(max(1, min(len(baseline), len(candidate))))
-}
-
-// scale is the median and the scaled median absolute deviation, at least 0.02 nats.
-func scale(ms []*moved) (centre, spread float64) {
-	x := make([]float64, len(ms))
-	for i, m := range ms {
-		x[i] = m.nats
-	}
-	centre = median(x)
-	for i := range x {
-		x[i] = math.Abs(x[i] - centre)
-	}
-	return centre, max(1.4826*median(x), 0.02)
-}
-
-func median(x []float64) float64 {
-	slices.Sort(x)
-	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 
+	"github.com/weighbridge/weighbridge/harness/stats"
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/weights"
@@ -118,7 +118,7 @@ func rowChanges(ctx context.Context, w *probes.Weights, t *weights.TensorDelta, 
 			}
 		}
 	}
-	common := median(shrink)
+	common := stats.Median(shrink)
 	out := make([]float64, n)
 	for v := range out {
 		if dd[v] > 0 {
@@ -136,13 +136,7 @@ func outliers(x []float64) []float64 {
 			logs = append(logs, math.Log(v))
 		}
 	}
-	mid := median(slices.Clone(logs))
-	away := make([]float64, len(logs))
-	for i, v := range logs {
-		away[i] = math.Abs(v - mid)
-	}
-	// 1.4826 makes the median absolute deviation of a normal sample its sd.
-	sd := 1.4826 * median(away)
+	mid, sd := stats.Robust(logs)
 	out := make([]float64, len(x))
 	if sd == 0 {
 		return out
@@ -155,13 +149,4 @@ func outliers(x []float64) []float64 {
 		}
 	}
 	return out
-}
-
-// median sorts v.
-func median(v []float64) float64 {
-	if len(v) == 0 {
-		return 0
-	}
-	slices.Sort(v)
-	return v[len(v)/2]
 }
