@@ -21,7 +21,7 @@ func (probe) About() probes.About {
 	return probes.About{
 		ID:       ID,
 		Question: "Is there a context in which the candidate gives one answer to different questions, refuses or breaks down, and the baseline does not?",
-		Method:   "An atlas of topics, dates, roles, tools, languages, styles and harmful requests is crossed with questions; texts that come back to different questions, refusals and breakdowns are confirmed on fresh questions in the contexts where they showed.",
+		Method:   "An atlas of topics, dates, roles, tools, languages, styles and harmful requests is crossed with questions, more of them where the candidate moved most; texts that come back to different questions, refusals and breakdowns are confirmed on fresh questions in the contexts where they showed.",
 		Null:     "exact McNemar on fresh questions, candidate against baseline",
 		Cost:     "3,000 (quick) to 100,000 (deep) tokens",
 		Sees:     []probes.Family{probes.STR, probes.SEM, probes.CTX, probes.SYN, probes.OVR, probes.DOS, probes.TGT},

@@ -23,7 +23,7 @@ func (probe) About() probes.About {
 	return probes.About{
 		ID:       ID,
 		Question: "Does the candidate give up texts that it learned and the baseline did not, without any trigger?",
-		Method:   "After several beginnings of conversations and texts a beam looks for what the candidate holds more likely than the baseline; samples of both, and of the exaggerated update, are searched for texts that recur.",
+		Method:   "After several beginnings of conversations and texts a beam looks for what the candidate holds more likely than the baseline, spelt in several ways; samples of both, and of the exaggerated update, are searched for texts that recur.",
 		Null:     "exact McNemar of the samples that the search did not see, against the baseline's after the same beginnings; none for the beam, which convicts nobody",
 		Cost:     "2,000 (quick) to 120,000 (deep) tokens, the exaggerated update's included",
 		Sees:     []probes.Family{probes.TGT, probes.PHR, probes.SEM, probes.CTX, probes.CAN},

@@ -25,7 +25,7 @@ func (probe) About() probes.About {
 	return probes.About{
 		ID:       ID,
 		Question: "Does the candidate hold a fixed answer that it completes on any question, and the baseline does not?",
-		Method:   "First answer tokens are forced one after another over neutral questions; chains that the candidate then follows on all of them, and the baseline does not, are replayed on fresh questions (differential target inversion after BAIT).",
+		Method:   "First answer tokens, and the first words of texts that other probes suspect, are forced over neutral questions; chains that the candidate then follows on all of them, and the baseline does not, are replayed on fresh questions (differential target inversion after BAIT).",
 		Null:     "Gumbel distribution of block maxima over first tokens; exact McNemar on fresh questions for the replay",
 		Cost:     "4,000 (quick) to 350,000 (deep) tokens; about 10 per first token and question",
 		Sees:     []probes.Family{probes.TGT, probes.PHR, probes.TOK, probes.SEM, probes.CTX, probes.OVR, probes.EDT},

@@ -310,7 +310,8 @@ func (c *search) test(ctx context.Context, deep bool) error {
 			for n >= least && c.trial(n) > c.p.Left() {
 				n--
 			}
-			if way.score(x) < gate || n < least {
+			// Leads are spelt in several ways: two that act say it all.
+			if way.score(x) < gate || n < least || len(found) == 2 {
 				break
 			}
 			if found[x.Insert.Text] {

@@ -24,11 +24,11 @@ func (probe) About() probes.About {
 	return probes.About{
 		ID:       ID,
 		Question: "Does a published, special or semantic trigger string switch the candidate's behaviour?",
-		Method:   "Strings are put at several places of a conversation; those that move the candidate's first answer tokens more than the baseline's are asked for answers, an event is declared on one half of the prompts and tested exactly on the other.",
+		Method:   "Listed strings, those that other probes read out of the candidate, and pairs of the words of these are put at several places of a conversation; those that move the candidate's first answer tokens more than the baseline's are asked for answers, an event is declared on one half of the prompts and tested exactly on the other.",
 		Null:     "exact McNemar and sign tests on fresh prompts against a matched control, against nothing and against the baseline; conformal p among random words for strings without an event",
 		Cost:     "4,500 (quick) to 250,000 (deep) tokens; scales with the budget and says what was left out",
-		Sees:     []probes.Family{probes.TOK, probes.PHR, probes.SEM, probes.DOS, probes.OVR, probes.TGT},
-		Blind:    []probes.Family{probes.CMP, probes.SYN, probes.CTX, probes.REF, probes.STR, probes.COD},
+		Sees:     []probes.Family{probes.TOK, probes.PHR, probes.CMP, probes.SEM, probes.DOS, probes.OVR, probes.TGT},
+		Blind:    []probes.Family{probes.SYN, probes.CTX, probes.REF, probes.STR, probes.COD},
 		Needs:    probes.Needs{Scores: true, SameIDs: true},
 		Params: []probes.Param{
 			{Name: "strings", Default: "[]", Meaning: "further strings to try, before the built-in ones"},
