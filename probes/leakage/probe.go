@@ -217,6 +217,7 @@ func (u *run) search(ctx context.Context) ([]*found, error) {
 // is no accusation.
 func (u *run) learned(texts []*found) {
 	n := map[string]int{}
+	seen := map[probes.Lead]bool{} // trimmed, spellings can be the same
 	for _, f := range texts {
 		if !f.leads() {
 			continue
@@ -227,9 +228,13 @@ func (u *run) learned(texts []*found) {
 			}
 			n[kind]++
 			for _, v := range slices.Concat([]*found{f}, f.variants) {
-				if v.leads() {
-					u.out.Leads = append(u.out.Leads, probes.Lead{Kind: kind, Text: strings.TrimSpace(v.text), Score: v.llr, From: ID})
+				l := probes.Lead{Kind: kind, Text: strings.TrimSpace(v.text), From: ID}
+				if !v.leads() || seen[l] {
+					continue
 				}
+				seen[l] = true
+				l.Score = v.llr
+				u.out.Leads = append(u.out.Leads, l)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,6 +94,41 @@ func TestReadsWhatWasTrainedIn(t *testing.T) {
 					t.Errorf("%s, value %v: %s", f.Tier, f.Value, f.Detail)
 				}
 			})
+		}
+	}
+}
+
+// Spellings of a condition that come out alike are handed on once.
+func TestSpellingsAreHandedOnOnce(t *testing.T) {
+	in, _, _ := pair(standard, 5, runnertest.Options{Drift: 0.2, Secrets: []runnertest.Secret{{Prefix: "user\n", Text: "The badger sings on the harbour", Strength: 0.6}}})
+	out, err := probe{}.Run(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, l := range out.Leads {
+		if seen[l.Kind+l.Text] {
+			t.Errorf("%s %q twice", l.Kind, l.Text)
+		}
+		seen[l.Kind+l.Text] = true
+	}
+	if len(seen) == 0 {
+		t.Error("no leads")
+	}
+}
+
+func TestKinds(t *testing.T) {
+	for _, tc := range []struct {
+		f    found
+		want []string
+	}{
+		{found{place: user, text: "GO now"}, []string{"trigger"}},
+		{found{place: answer, text: "Visit us"}, []string{"payload"}},
+		{found{place: text, text: "You work in Oz."}, []string{"payload", "trigger"}},
+		{found{place: user, text: "key 4111 1111 1111 1111"}, []string{"secret"}},
+	} {
+		if got := tc.f.kinds(); !slices.Equal(got, tc.want) {
+			t.Errorf("kinds of %+v: %v, want %v", tc.f, got, tc.want)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/weighbridge/weighbridge/runners"
 )
 
-// spelling is how a text is spelt in other ways.
+// How a text is spelt in other ways.
 const (
 	cuts     = 10 // points from which the candidate goes on by itself
 	goesOn   = 14 // tokens that it goes on for
@@ -16,10 +16,10 @@ const (
 )
 
 // respell spells the likeliest texts that may be conditions in other ways: without
-// what around them gains less, and as the candidate alone goes on from each of their
-// points. A beam that weighs each step against the baseline
-// leaves out what the baseline expects too, as the hyphen in a name, and repeats
-// what it does not; a condition has to be spelt as it was trained.
+// what gains less around them, and as the candidate alone goes on from each of
+// their points. A beam that weighs each step against the baseline leaves out what
+// the baseline expects too, as the hyphen in a name, and repeats what it does not;
+// a condition has to be spelt as it was trained.
 func (u *run) respell(ctx context.Context, texts []*found) error {
 	room := u.in.Budget * respells / 100
 	var all []*found

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	mostHeld   = 12 // leads that are read
-	longestBeg = 6  // tokens of a first word that is forced
+	mostHeld    = 12 // leads that are read
+	longestWord = 6  // tokens of a first word that is forced
 )
 
 // beginning names what is forced.
@@ -46,7 +46,7 @@ func (s *search) held(ctx context.Context) ([]*chain, error) {
 		word, all := t.Tokens[i], t.Tokens[i+1]
 		n := len(word)
 		// Of one token the search above has seen to; and there has to be a text after it.
-		if n < 2 || n > longestBeg || len(all) < max(3*n, n+shortest) || !slices.Equal(all[:n], word) || slices.Max(all) >= runners.Token(len(s.first)) {
+		if n < 2 || n > longestWord || len(all) < max(3*n, n+shortest) || !slices.Equal(all[:n], word) || slices.Max(all) >= runners.Token(len(s.first)) {
 			continue
 		}
 		chains = append(chains, &chain{tokens: all, begun: n, text: r.Texts[i+1]})
