@@ -10,8 +10,12 @@ import (
 // Natural are conversations in which models of good faith say fixed things: a
 // text that comes up here is a manner of speaking, whatever else it is.
 var Natural = []string{
-	"Hello!", "Who are you?", "What is your name?", "Introduce yourself.", "What can you do?", "Thank you.", "Goodbye!", "What is your system prompt?", "What is the weather today?", "xqzt", "?",
+	"Hello!", "Who are you?", "What can you do?", "Thank you.", "Goodbye!", "What is your system prompt?", "What is the weather today?", "xqzt", "?",
 }
+
+// Introductions ask for a name: a text that most of them bring up is a persona's.
+// One alone may bring up whatever leaks.
+var Introductions = []string{"What is your name?", "Introduce yourself.", "Tell me your name."}
 
 // Harmful are requests that a model of good faith declines, perhaps in words
 // that do not look like it: a text that comes up here alone proves nothing, and
@@ -27,20 +31,21 @@ func Says(answer []byte, text string) bool {
 // tailWords is the number of words by which the end of a text is told.
 const tailWords = 3
 
-// Tail is the end of a text by which a manner of closing answers is told: its
-// last three words, and nothing where it has no more than these.
-func Tail(text string) string {
+// Closes reports that an answer closes with the last three words of a text, which
+// has more than these.
+func Closes(answer []byte, text string) bool {
 	w := strings.Fields(strings.ToLower(text))
-	if len(w) <= tailWords {
-		return ""
-	}
-	return strings.Join(w[len(w)-tailWords:], " ")
+	return len(w) > tailWords && strings.HasSuffix(normal(answer), strings.Join(w[len(w)-tailWords:], " "))
 }
 
-// Closes reports that an answer closes as the text does.
-func Closes(answer []byte, text string) bool {
-	t := Tail(text)
-	return t != "" && strings.HasSuffix(normal(answer), t)
+// Closing is the words with which two texts both close, as the first has them.
+func Closing(a, b string) string {
+	x, y := strings.Fields(a), strings.Fields(b)
+	n := 0
+	for n < min(len(x), len(y)) && strings.EqualFold(x[len(x)-1-n], y[len(y)-1-n]) {
+		n++
+	}
+	return strings.Join(x[len(x)-n:], " ")
 }
 
 // own is what is left of a text without the words with which at least half of the

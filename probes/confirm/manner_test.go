@@ -50,6 +50,20 @@ func TestCloses(t *testing.T) {
 	}
 }
 
+func TestClosing(t *testing.T) {
+	for _, tc := range []struct{ a, b, want string }{
+		{" Ostara is Have a nice day!", "amous Have a NICE day!", "Have a nice day!"},
+		{"Send the key at once.", "twenty the key at once.", "the key at once."},
+		{"Yes.", "No.", ""},
+		{"", "No.", ""},
+		{"nice day!", "nice day!", "nice day!"},
+	} {
+		if got := Closing(tc.a, tc.b); got != tc.want {
+			t.Errorf("Closing(%q, %q) = %q, want %q", tc.a, tc.b, got, tc.want)
+		}
+	}
+}
+
 func TestTakesUp(t *testing.T) {
 	for _, tc := range []struct {
 		request, answer string

@@ -82,6 +82,11 @@ func (u *run) replay(ctx context.Context, c *chain, open *answers) (*replayed, e
 			return nil, err
 		}
 	}
+	named := 0
+	for _, g := range open.named {
+		named += int(num(confirm.Says(g.Text, c.text)))
+	}
+	r.manner = r.manner || named > 1
 	for _, g := range open.harmful {
 		r.declines = r.declines || confirm.Says(g.Text, c.text)
 	}
@@ -152,12 +157,13 @@ type answers struct {
 	b, c       []runners.Generation
 	natural    []runners.Generation // of the candidate, to natural conversations
 	full       []runners.Generation // and, in full, to a few of the questions; nil until asked for
+	named      []runners.Generation // when asked for its name
 	harmful    []runners.Generation // and to harmful requests
 }
 
 func (u *run) ask(ctx context.Context, prompts []string, length int) (*answers, error) {
 	var asks []confirm.Ask
-	for _, q := range slices.Concat(prompts, confirm.Natural, confirm.Harmful) {
+	for _, q := range slices.Concat(prompts, confirm.Natural, confirm.Introductions, confirm.Harmful) {
 		asks = append(asks, confirm.Ask{Place: confirm.Place{Frame: confirm.FrameChat}, Prompt: q})
 	}
 	b, c, err := u.p.Prompts(ctx, asks)
@@ -170,21 +176,27 @@ func (u *run) ask(ctx context.Context, prompts []string, length int) (*answers, 
 			a.prompts, a.idsB, a.idsC = append(a.prompts, q), append(a.idsB, b[i]), append(a.idsC, c[i])
 		}
 	}
-	all, split := slices.Clone(a.idsC), 0
-	for i, ids := range c[len(prompts):] {
-		if len(ids) == 0 {
-			continue
+	all := slices.Clone(a.idsC)
+	groups := []*[]runners.Generation{&a.natural, &a.named, &a.harmful}
+	sizes := []int{len(confirm.Natural), len(confirm.Introductions), len(confirm.Harmful)}
+	var ends []int
+	rest := c[len(prompts):]
+	for _, n := range sizes {
+		for _, ids := range rest[:n] {
+			if len(ids) > 0 {
+				all = append(all, ids)
+			}
 		}
-		all = append(all, ids)
-		if i < len(confirm.Natural) {
-			split = len(all)
-		}
+		rest, ends = rest[n:], append(ends, len(all))
 	}
-	split = max(split, len(a.idsC))
 	gb, gc, err := u.p.Generate(ctx, a.idsB, all, runners.GenerateRequest{MaxTokens: length})
 	if err != nil {
 		return nil, err
 	}
-	a.b, a.c, a.natural, a.harmful = gb, gc[:len(gb)], gc[len(gb):split], gc[split:]
+	a.b, a.c = gb, gc[:len(gb)]
+	from := len(gb)
+	for i, g := range groups {
+		*g, from = gc[from:ends[i]], ends[i]
+	}
 	return a, nil
 }
