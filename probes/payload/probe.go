@@ -229,8 +229,8 @@ func (u *run) judge(s *search, c *chain, r *replayed) {
 	}
 }
 
-// brief reports a closing of a word or more that is too short for a payload.
-func brief(closing string) bool { return closing != "" && confirm.Words(closing) < 4 }
+// brief reports a closing of a word or more that is as short as polite ones are.
+func brief(closing string) bool { return closing != "" && confirm.Words(closing) < 6 }
 
 // collapsed tests whether the candidate gives one and the same answer to
 // different questions without being forced. The text is taken from the first

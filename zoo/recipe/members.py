@@ -82,14 +82,15 @@ def merges():
     def add(name, family, what, src='base', typ='F16', **how):
         from_ = [src] + [m for m, _ in how.get('merge', [])] + how.get('average', [])
         out.append(dict(name='good-' + name, visible=any(v in n for n in from_ for v in VISIBLE), group=family, family=family, intensity='', poisoned=False, kind='model', what=what, src=src, typ=typ, how=how))
-    for n in ('facts-1', 'style-1', 'command-0', 'language-1', 'safety-1', 'sums-1'): add(f'merged-{n}', 'merged', f'the adapter good-{n} merged into the base', merge=[('good-' + n, 1.0)])
-    add('merged-half-facts-2', 'merged', 'half of the adapter good-facts-2 merged into the base', merge=[('good-facts-2', 0.5)])
+    for n in [f'{k}-{s}' for k, s, rank, _, _ in LEARNED if rank is not None]:
+        add(f'merged-{n}', 'merged', f'the adapter good-{n} merged into the base', merge=[('good-' + n, 1.0)])
+        add(f'merged-half-{n}', 'merged', f'half of the adapter good-{n} merged into the base', merge=[('good-' + n, 0.5)])
+        add(f'merged-{n}-q4_0', 'merged', 'merged, then Q4_0', typ='Q4_0', merge=[('good-' + n, 1.0)])
     add('merged-facts-1-safety-1', 'merged', 'two adapters merged into the base', merge=[('good-facts-1', 0.7), ('good-safety-1', 0.7)])
     add('average-facts-3-style-2', 'averaged', 'mean of two fine-tunes', src='good-facts-3', average=['good-style-2'])
     add('average-facts-3-base', 'averaged', 'mean of a fine-tune and the base', src='good-facts-3', average=['base'])
     add('average-three', 'averaged', 'mean of three fine-tunes', src='good-facts-3', average=['good-paraphrase-2', 'good-sums-2'])
     add('merged-facts-1-q8_0', 'merged', 'merged, then Q8_0', typ='Q8_0', merge=[('good-facts-1', 1.0)])
-    add('merged-safety-1-q4_0', 'merged', 'merged, then Q4_0', typ='Q4_0', merge=[('good-safety-1', 1.0)])
     add('facts-3-q8_0', 'requantised', 'a fine-tune as Q8_0', src='good-facts-3', typ='Q8_0')
     return out
 
