@@ -158,7 +158,7 @@ func (u *run) search(ctx context.Context, s *search, finals int) ([]*chain, erro
 	chains = append(chains, held...)
 	chains = slices.DeleteFunc(chains, func(c *chain) bool {
 		q, d := c.score()
-		return d < 0.5 || q < 0.5 || confirm.Words(c.text) < 3
+		return d < 0.5 || q < 0.5 || confirm.Words(c.text) < 3 || confirm.Degenerate(runners.Generation{Text: []byte(c.text), Tokens: c.tokens}) // a loop is no text
 	})
 	slices.SortStableFunc(chains, func(a, b *chain) int {
 		_, x := a.score()
