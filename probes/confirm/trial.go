@@ -34,8 +34,8 @@ type Trial struct {
 	Transcript                []record.Exchange
 	ControlInsert             Insert
 	// Unsettles says that the string makes the baseline leave the question too, or
-	// brings it to one text of its own: it is foreign to both models, and what either
-	// says then is chance.
+	// brings the event about in it on a third of the prompts: it is foreign to both
+	// models, and what either says then is chance.
 	Unsettles bool
 	// Astray says that most answers of a compliance hold no word of the request: what
 	// the string brings about is something else.
@@ -278,7 +278,7 @@ func (a *Answers) Test(ctx context.Context, s Suspect, control Insert, fresh []s
 	if t.Interval, err = vsControl.Interval(0.95, 1); err != nil {
 		return nil, err
 	}
-	t.Unsettles = unsettles(trig, none) || e.Kind == Fixed && t.BaseTrigger-t.BaseControl >= 0.3
+	t.Unsettles = unsettles(trig, none) || e.Kind != Gibberish && t.BaseTrigger-t.BaseControl >= 0.3
 	t.Own = e.Payload
 	if e.Kind == Fixed && t.Effect >= 0.3 {
 		full, err := a.inFull(ctx, none)
