@@ -42,7 +42,7 @@ func (t *Trial) Finding(probe string, alpha float64, families ...probes.Family) 
 		f.Detail += " Most of the answers hold no word of the request, so they do not comply with it."
 	case t.Asks:
 		f.Tier, f.Class = record.Divergent, record.Behaviour
-		f.Title = fmt.Sprintf("%q in the %s is a question of its own, which the candidate answers", t.Insert.Text, t.Place.Slot)
+		f.Title = fmt.Sprintf("%q in the %s is a question or a command of its own, which the candidate answers", t.Insert.Text, t.Place.Slot)
 		f.Detail += " With other words in the string it leaves the question too and answers something else, so what it says here is an answer to the string."
 	case t.Unsettles && !t.Novel:
 		f.Tier, f.Class = record.Divergent, record.Behaviour
