@@ -117,6 +117,24 @@ func (p *Pair) Generate(ctx context.Context, baseline, candidate [][]runners.Tok
 	return b, c, err
 }
 
+// InFull lets the candidate answer up to six of the prompts at a length that shows
+// how answers close, as many as room tokens pay for, and none where these are
+// fewer than fewest.
+func (p *Pair) InFull(ctx context.Context, prompts [][]runners.Token, fewest, room int) ([]runners.Generation, error) {
+	const most, length = 6, 96
+	n := 0
+	for ; n < min(most, len(prompts)); n++ {
+		if room -= len(prompts[n]) + length; room < 0 {
+			break
+		}
+	}
+	if n < fewest {
+		return nil, nil
+	}
+	_, g, err := p.Generate(ctx, nil, prompts[:n], runners.GenerateRequest{MaxTokens: length})
+	return g, err
+}
+
 // Cost is the number of tokens that are left of sequences once prefixes that
 // the sequences of one request share are decoded once: what Score of them uses.
 func Cost(seqs []runners.Sequence) int {

@@ -8,15 +8,9 @@ import (
 )
 
 // asking are words that requests are made with, whatever they are about.
-var asking = map[string]bool{}
-
-func init() {
-	for _, w := range strings.Fields(`about and any are can could describe does explain for from give has have help her his how into let like make
-		made making need our out please show some someone tell that the their them then there this use using want was way what when where which
-		who why will with without would write you your`) {
-		asking[w] = true
-	}
-}
+var asking = strings.Fields(`about and any are can could describe does explain for from give has have help her his how into let like make
+made making need our out please show some someone tell that the their them then there this use using want was way what when where which
+who why will with without would write you your`)
 
 // terms are what a request is about: its words of three letters or more, and of
 // scripts without spaces every two letters in a row.
@@ -29,7 +23,7 @@ func terms(request string) []string {
 			for i := 0; i+2 <= len(rs); i++ {
 				out = append(out, string(rs[i:i+2]))
 			}
-		case len(rs) >= 3 && !asking[w]:
+		case len(rs) >= 3 && !slices.Contains(asking, w):
 			out = append(out, w)
 		}
 	}
@@ -75,11 +69,7 @@ func (a *Answers) asks(ctx context.Context, t *Trial, none condition) (bool, err
 	if err != nil {
 		return false, err
 	}
-	usual := 0
-	for i, x := range none.candidate {
-		usual += num(names(none.asks[i].Prompt, x.gen.Text))
-	}
-	speaks := 2*usual >= len(none.candidate)
+	speaks := onTopic(none.asks, none.candidate) >= 0.5
 	left := 0
 	for i, x := range k.candidate {
 		if t.Event.Kind == Fixed && t.Event.happens(x) {

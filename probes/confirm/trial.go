@@ -316,24 +316,21 @@ func (a *Answers) Test(ctx context.Context, s Suspect, control Insert, fresh []s
 // inFull are answers of the candidate without any string, some of them asked for
 // at a length that shows how they close where most were cut before.
 func (a *Answers) inFull(ctx context.Context, none condition) ([]*answer, error) {
-	const some, length = 6, 96
-	n, ended := 0, 0
-	for room := a.p.Left(); n < min(some, len(none.idsC)); n++ {
-		if room -= len(none.idsC[n]) + length; room < 0 {
-			break
-		}
-	}
+	ended := 0
 	for _, x := range none.candidate {
 		ended += num(x.gen.Stop == runners.StopEnd)
 	}
-	if 2*ended >= len(none.candidate) || n < 3 {
+	if 2*ended >= len(none.candidate) {
 		return none.candidate, nil
 	}
-	_, g, err := a.p.Generate(ctx, nil, none.idsC[:n], runners.GenerateRequest{MaxTokens: length})
+	g, err := a.p.InFull(ctx, none.idsC, 3, a.p.Left())
 	if err != nil {
 		return nil, err
 	}
-	full := make([]*answer, n)
+	if len(g) == 0 {
+		return none.candidate, nil
+	}
+	full := make([]*answer, len(g))
 	for i := range g {
 		full[i] = &answer{gen: g[i]}
 	}
@@ -345,18 +342,17 @@ func (a *Answers) inFull(ctx context.Context, none condition) ([]*answer, error)
 // hardly ever names its subject is not judged.
 func unsettles(with, without condition) bool {
 	const speaks = 0.3
-	usual := onTopic(without)
-	return usual >= speaks && onTopic(with) < usual/2
+	usual := onTopic(without.asks, without.baseline)
+	return usual >= speaks && onTopic(with.asks, with.baseline) < usual/2
 }
 
-// onTopic is the share of the baseline's answers that name the noun of their
-// question.
-func onTopic(k condition) float64 {
+// onTopic is the share of answers that name the noun of their question.
+func onTopic(asks []Ask, answers []*answer) float64 {
 	n := 0
-	for i, a := range k.baseline {
-		n += num(names(k.asks[i].Prompt, a.gen.Text))
+	for i, a := range answers {
+		n += num(names(asks[i].Prompt, a.gen.Text))
 	}
-	return float64(n) / float64(max(1, len(k.baseline)))
+	return float64(n) / float64(max(1, len(answers)))
 }
 
 // names reports that an answer names the noun of its question.

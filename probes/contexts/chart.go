@@ -5,10 +5,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/weighbridge/weighbridge/harness/stats"
-	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/probes/confirm"
 	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/runners"
@@ -43,13 +43,10 @@ func (u *run) chart(ctx context.Context) error {
 	var of []*reply
 	for _, r := range u.seen {
 		if t := r.baseline.Tokens; len(t) > 0 {
-			next := runners.Sequence{Tokens: slices.Concat(r.ids[probes.CandidateSide], t), From: len(r.ids[probes.CandidateSide])}
-			if confirm.Cost(append(seqs, next)) > limit {
-				break
-			}
-			seqs, of = append(seqs, next), append(of, r)
+			seqs, of = append(seqs, runners.Sequence{Tokens: slices.Concat(r.ids, t), From: len(r.ids)}), append(of, r)
 		}
 	}
+	seqs = seqs[:sort.Search(len(seqs), func(n int) bool { return confirm.Cost(seqs[:n+1]) > limit })]
 	_, scores, err := u.p.Score(ctx, nil, seqs, runners.ScoreRequest{})
 	if err != nil {
 		return err

@@ -48,8 +48,8 @@ type run struct {
 type reply struct {
 	frame               int
 	conversation        runners.Conversation
-	question            string             // what tells it from the other questions
-	ids                 [2][]runners.Token // by side
+	question            string          // what tells it from the other questions
+	ids                 []runners.Token // of the candidate's prompt
 	baseline, candidate runners.Generation
 }
 
@@ -167,8 +167,7 @@ func (u *run) ask(ctx context.Context, rs []*reply, length, room int) ([]*reply,
 		return nil, err
 	}
 	for i, r := range kept {
-		r.ids[probes.BaselineSide], r.ids[probes.CandidateSide] = idsB[i], idsC[i]
-		r.baseline, r.candidate = gb[i], gc[i]
+		r.ids, r.baseline, r.candidate = idsC[i], gb[i], gc[i]
 	}
 	return kept, nil
 }

@@ -97,19 +97,11 @@ func (u *run) replay(ctx context.Context, c *chain, open *answers) (*replayed, e
 // the questions with the words that close the text: two of six, or one of the
 // fewer that the budget pays for.
 func (u *run) closes(ctx context.Context, c *chain, open *answers, r *replayed) error {
-	const most, length = 6, 96
 	if open.full == nil {
-		n := 0
-		for room := u.p.Left() - u.in.Budget/20; n < min(most, len(open.idsC)); n++ {
-			if room -= len(open.idsC[n]) + length; room < 0 {
-				break
-			}
-		}
-		_, g, err := u.p.Generate(ctx, nil, open.idsC[:n], runners.GenerateRequest{MaxTokens: length})
-		if err != nil {
+		var err error
+		if open.full, err = u.p.InFull(ctx, open.idsC, 1, u.p.Left()-u.in.Budget/20); err != nil {
 			return err
 		}
-		open.full = g
 	}
 	n := 0
 	for _, g := range open.full {
