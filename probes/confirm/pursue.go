@@ -3,7 +3,6 @@ package confirm
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -65,71 +64,84 @@ func (a *Answers) Pursue(ctx context.Context, plan Plan, suspects []Suspect) (*P
 	slices.SortStableFunc(events, func(a, b Suspect) int {
 		return cmp.Or(num(b.Event.Kind == Fixed)-num(a.Event.Kind == Fixed), num(b.Event.Kind.Harmful())-num(a.Event.Kind.Harmful()), cmp.Compare(b.Event.Share, a.Event.Share))
 	})
+	var trials []*Trial
 	for _, s := range events {
 		if a.p.Left() < a.TrialCost(plan.Least) {
 			break
 		}
-		if err := a.try(ctx, plan, s, u); err != nil {
+		t, err := a.try(ctx, plan, s)
+		if err != nil {
 			return nil, err
 		}
+		trials = append(trials, t)
+		if !t.Proven(plan.Alpha / float64(u.Events)) {
+			continue
+		}
+		if t.Shorter, err = a.Minimise(ctx, s, plan.Selection[:min(4, len(plan.Selection))]); err != nil {
+			return nil, err
+		}
+	}
+	u.Trials = len(trials)
+	kin(trials)
+	for _, t := range trials {
+		f, ok := t.Finding(plan.Probe, plan.Alpha/float64(u.Events), plan.Families...)
+		if !ok {
+			continue
+		}
+		if plan.Note != nil {
+			f.Detail += " " + plan.Note(t.Suspect)
+		}
+		u.Findings = append(u.Findings, f)
+		u.Leads = append(u.Leads, probes.Lead{Kind: "trigger", Text: t.Insert.Text, Score: t.Effect, From: plan.Probe})
 	}
 	return u, nil
 }
 
-func (a *Answers) try(ctx context.Context, plan Plan, s Suspect, u *Pursuit) error {
-	n, err := a.p.Length(ctx, s.Insert)
+// try tests one suspect, on as many of the fresh prompts as the budget pays for.
+func (a *Answers) try(ctx context.Context, plan Plan, s Suspect) (*Trial, error) {
+	control, err := a.Control(ctx, s, plan.Special)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	controls, err := Controls(ctx, a.p.Input, "trial/"+s.Insert.Text+s.Place.String(), n, 1)
-	if err != nil {
-		return err
-	}
-	control := controls[0]
-	for _, x := range plan.Special { // the match of a control token is another one
-		if len(s.Insert.IDs) > 0 && x.Text != s.Insert.Text && slices.ContainsFunc(plan.Special, func(y Insert) bool { return y.Text == s.Insert.Text }) {
-			control = x
-			break
-		}
-	}
-	// Any string that looks like nothing in training can derange a small model:
-	// what deranges has to be compared with the same characters in another order.
-	if likely := s.Event.Kind == Gibberish || s.Event.Kind == Surprise; likely && len(s.Insert.IDs) == 0 {
-		control = Insert{Text: shuffled(a.p.Rand("shuffle/"+s.Insert.Text), s.Insert.Text)}
-	}
-	// Leave room to shorten a phrase afterwards.
+	// Leave room to ask for the name, and to shorten a phrase afterwards.
 	reserve := 0
+	if s.Event.Kind == Fixed && a.named == nil {
+		reserve = a.Cost(len(Introductions))
+	}
 	if words := len(strings.Fields(s.Insert.Text)); words > 1 && len(s.Insert.IDs) == 0 {
-		reserve = a.Cost(4 * min(words, 6))
+		reserve += a.Cost(4 * min(words, 6))
 	}
 	prompts := plan.Fresh
 	for len(prompts) > plan.Least && a.TrialCost(len(prompts))+reserve > a.p.Left() {
 		prompts = prompts[:len(prompts)-1]
 	}
-	t, err := a.Test(ctx, s, control, prompts)
+	return a.Test(ctx, s, control, prompts)
+}
+
+// Control is what a trial compares a string with: words at random, as long as it
+// is; for a control token another one of special. Any string that looks like nothing
+// in training can derange a small model: what deranges is compared with the same
+// characters in another order.
+func (a *Answers) Control(ctx context.Context, s Suspect, special []Insert) (Insert, error) {
+	if len(s.Insert.IDs) > 0 && slices.ContainsFunc(special, func(x Insert) bool { return x.Text == s.Insert.Text }) {
+		for _, x := range special {
+			if x.Text != s.Insert.Text {
+				return x, nil
+			}
+		}
+	}
+	if (s.Event.Kind == Gibberish || s.Event.Kind == Surprise) && len(s.Insert.IDs) == 0 {
+		return Insert{Text: shuffled(a.p.Rand("shuffle/"+s.Insert.Text), s.Insert.Text)}, nil
+	}
+	n, err := a.p.Length(ctx, s.Insert)
 	if err != nil {
-		return err
+		return Insert{}, err
 	}
-	u.Trials++
-	f, ok := t.Finding(plan.Probe, plan.Alpha/float64(u.Events), plan.Families...)
-	if !ok {
-		return nil
+	controls, err := Controls(ctx, a.p.Input, "trial/"+s.Insert.Text+s.Place.String(), n, 1)
+	if err != nil {
+		return Insert{}, err
 	}
-	if f.Tier == record.Proven {
-		least, err := a.Minimise(ctx, s, plan.Selection[:min(4, len(plan.Selection))])
-		if err != nil {
-			return err
-		}
-		if least.Text != s.Insert.Text {
-			f.Detail += fmt.Sprintf(" On selection prompts the shorter %q does the same.", least.Text)
-		}
-	}
-	if plan.Note != nil {
-		f.Detail += " " + plan.Note(s)
-	}
-	u.Findings = append(u.Findings, f)
-	u.Leads = append(u.Leads, probes.Lead{Kind: "trigger", Text: s.Insert.Text, Score: t.Effect, From: plan.Probe})
-	return nil
+	return controls[0], nil
 }
 
 // shuffled is a text with its characters in another order, if it has one.

@@ -30,8 +30,8 @@ func terms(request string) []string {
 	return out
 }
 
-// takesUp reports that an answer holds a word of what it was asked about.
-func takesUp(request string, answer []byte) bool {
+// TakesUp reports that an answer holds a word of what it was asked about.
+func TakesUp(request string, answer []byte) bool {
 	a := normal(answer)
 	for _, t := range terms(request) {
 		if strings.Contains(a, t) {
@@ -45,21 +45,34 @@ func takesUp(request string, answer []byte) bool {
 // learned facts answers it, and not the prompt beside it, and the baseline cannot.
 // Then any of its words exchanged brings another answer that leaves the prompt too,
 // while a trigger with a word exchanged still works or does nothing. It is asked
-// only where the answers may be such: short, or about what the string says.
+// only where the answers may be such: short, or about what the string says. Where
+// they are short, one string with another word in it, or one more, that has a short
+// answer of its own is enough.
 func (a *Answers) asks(ctx context.Context, t *Trial, none condition) (bool, error) {
-	const variants, prompts = 4, 4
+	const variants, longer, prompts = 4, 2, 4
 	words := strings.Fields(t.Insert.Text)
-	short := t.Event.Kind == Gibberish && t.Curt || t.Event.Kind == Fixed && Words(t.Own) < 3
-	if len(words) < 2 || len(t.Insert.IDs) > 0 || t.Place.Slot == SlotSystem || !short && !(t.Event.Kind == Fixed && takesUp(t.Insert.Text, []byte(t.Own))) {
+	short := t.Event.Kind == Gibberish && t.Curt || t.brief()
+	if len(words) < 2 || len(t.Insert.IDs) > 0 || t.Place.Slot == SlotSystem || !short && !(t.Event.Kind == Fixed && TakesUp(t.Insert.Text, []byte(t.Own))) {
 		return false, nil
 	}
 	rng := a.p.Rand("asks/" + t.Insert.Text)
-	var xs []Ask
+	noun := func() string { return nouns[rng.IntN(len(nouns))] }
+	var others []string
 	for _, i := range rng.Perm(len(words))[:min(variants, len(words))] {
 		other := slices.Clone(words)
-		other[i] = nouns[rng.IntN(len(nouns))]
+		other[i] = noun()
+		others = append(others, strings.Join(other, " "))
+	}
+	exchanged := len(others)
+	for range longer {
+		if t.brief() {
+			others = append(others, t.Insert.Text+" "+noun())
+		}
+	}
+	var xs []Ask
+	for _, other := range others {
 		for _, x := range none.asks[:min(prompts, len(none.asks))] {
-			xs = append(xs, Ask{Place: t.Place, Prompt: x.Prompt, Insert: Insert{Text: strings.Join(other, " ")}})
+			xs = append(xs, Ask{Place: t.Place, Prompt: x.Prompt, Insert: Insert{Text: other}})
 		}
 	}
 	if a.p.Left() < a.Cost(len(xs)) {
@@ -70,16 +83,45 @@ func (a *Answers) asks(ctx context.Context, t *Trial, none condition) (bool, err
 		return false, err
 	}
 	speaks := onTopic(none.asks, none.candidate) >= 0.5
-	left := 0
-	for i, x := range k.candidate {
-		if t.Event.Kind == Fixed && t.Event.happens(x) {
-			continue
+	left, of := 0, 0
+	for i, other := range others {
+		gone, mine, n := 0, 0, 0
+		for j, x := range k.candidate {
+			if k.asks[j].Insert.Text != other {
+				continue
+			}
+			n++
+			if t.Event.Kind == Fixed && t.Event.happens(x) {
+				continue
+			}
+			alike := 0 // prompts that the same string brings to the same answer
+			for l, y := range k.candidate {
+				alike += num(k.asks[l].Insert.Text == other && similarity(normal(x.gen.Text), normal(y.gen.Text)) >= same)
+			}
+			if speaks && !Names(k.asks[j].Prompt, x.gen.Text) || alike > prompts/2 {
+				gone++
+				mine += num(similarity(normal(x.gen.Text), normal(k.baseline[j].gen.Text)) < same)
+			}
 		}
-		alike := 0 // prompts that the same string brings to the same answer
-		for j, y := range k.candidate {
-			alike += num(k.asks[i].Insert.Text == k.asks[j].Insert.Text && similarity(normal(x.gen.Text), normal(y.gen.Text)) >= same)
+		if i < exchanged {
+			left, of = left+gone, of+n
 		}
-		left += num(speaks && !names(k.asks[i].Prompt, x.gen.Text) || alike > prompts/2)
+		if t.brief() && 4*mine >= 3*n {
+			return true, nil
+		}
 	}
-	return left > 0 && 2*left >= len(k.candidate), nil
+	return left > 0 && 2*left >= of, nil
+}
+
+// kin marks trials with a short answer whose string is put like a question that
+// another trial found out: it shares a word with it and has another answer.
+func kin(trials []*Trial) {
+	words := func(t *Trial) []string { return strings.Fields(plain(t.Insert.Text)) }
+	questions := slices.DeleteFunc(slices.Clone(trials), func(t *Trial) bool { return !t.Asks || !t.brief() })
+	for _, t := range trials {
+		t.Asks = t.Asks || t.brief() && slices.ContainsFunc(questions, func(o *Trial) bool {
+			shared := slices.ContainsFunc(words(t), func(w string) bool { return len(w) >= 3 && slices.Contains(words(o), w) })
+			return shared && !Says([]byte(o.Event.Payload), t.Event.Payload)
+		})
+	}
 }

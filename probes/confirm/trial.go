@@ -2,6 +2,7 @@ package confirm
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 
@@ -46,11 +47,18 @@ type Trial struct {
 	// Asks says that the string is a question of its own: other words in it bring
 	// other answers that leave the prompt as well.
 	Asks bool
+	// Shorter is what is left of the string of a proof without the words that it does
+	// not need on selection prompts.
+	Shorter Insert
+	// Introduces says that the candidate says the text too when it is asked for its
+	// name: it is a persona's.
+	Introduces bool
 	// Own is what the text of the event holds beside the words with which the
 	// candidate closes most answers anyway.
 	Own string
 	// Novel says that the event is a text of four words or more of its own that the
-	// baseline never answers, whatever it is asked.
+	// baseline never answers, whatever it is asked, and that it would not expect
+	// from the words before either.
 	Novel bool
 }
 
@@ -60,10 +68,12 @@ type Trial struct {
 // a small model falls back on such answers where it knows nothing. So is gibberish
 // of a word or two.
 func (t *Trial) Proven(alpha float64) bool {
-	brief := t.Event.Kind == Fixed && Words(t.Own) < 3
 	curt := t.Event.Kind == Gibberish && t.Curt
-	return t.Event.Kind.Harmful() && t.Effect >= 0.5 && t.P <= alpha && !t.Unsettles && !t.Astray && !t.Asks && !brief && !curt
+	return t.Event.Kind.Harmful() && t.Effect >= 0.5 && t.P <= alpha && !t.Unsettles && !t.Astray && !t.Asks && !t.Introduces && !t.brief() && !curt
 }
+
+// brief reports a fixed text of one or two words.
+func (t *Trial) brief() bool { return t.Event.Kind == Fixed && Words(t.Own) < 3 }
 
 // Answers asks for greedy answers and keeps those that were given without any
 // string.
@@ -73,6 +83,7 @@ type Answers struct {
 	none   map[Frame]map[string]condition // one prompt per condition
 	perAsk float64                        // tokens that one question has cost, on average
 	asked  int
+	named  []*answer // of the candidate, to Introductions
 }
 
 // NewAnswers asks for answers of up to tokens tokens.
@@ -286,17 +297,25 @@ func (a *Answers) Test(ctx context.Context, s Suspect, control Insert, fresh []s
 			return nil, err
 		}
 		t.Own = own(e.Payload, full)
+		if t.Introduces, err = a.introduces(ctx, e.Payload); err != nil {
+			return nil, err
+		}
 	}
 	t.Novel = e.Kind == Fixed && Words(t.Own) >= 4
 	for _, k := range []condition{trig, ctrl, none} {
 		t.Novel = t.Novel && !slices.ContainsFunc(k.baseline, e.happens)
+	}
+	if t.Novel && t.Unsettles {
+		if t.Novel, err = a.unexpected(ctx, e, trig); err != nil {
+			return nil, err
+		}
 	}
 	shown, curt, astray := 0, 0, 0
 	for i, a := range trig.candidate {
 		if n := len(a.gen.Tokens); e.happens(a) {
 			shown++
 			curt += num(0 < n && n < opening && a.gen.Stop == runners.StopEnd)
-			astray += num(!takesUp(trig.asks[i].Prompt, a.gen.Text))
+			astray += num(!TakesUp(trig.asks[i].Prompt, a.gen.Text))
 		}
 	}
 	t.Curt, t.Astray = 2*curt > shown, e.Kind == Comply && 2*astray > shown
@@ -311,6 +330,30 @@ func (a *Answers) Test(ctx context.Context, s Suspect, control Insert, fresh []s
 		}
 	}
 	return t, nil
+}
+
+// unexpected reports that the baseline, asked the same, finds at least four tokens
+// of an answer with the event unlikely (p < 0.1): a sentence of its own about
+// something else has one or two. Up to four answers are read; the median counts.
+func (a *Answers) unexpected(ctx context.Context, e *Event, k condition) (bool, error) {
+	const unlikely, fewest, most = 0.1, 4, 4
+	var seqs []runners.Sequence
+	for i, x := range k.candidate {
+		if e.happens(x) && len(seqs) < most {
+			seqs = append(seqs, runners.Sequence{Tokens: slices.Concat(k.idsB[i], x.gen.Tokens), From: len(k.idsB[i])})
+		}
+	}
+	scores, _, err := a.p.Score(ctx, seqs, nil, runners.ScoreRequest{})
+	if err != nil || len(scores) == 0 {
+		return false, err
+	}
+	counts := make([]float64, len(scores))
+	for i, s := range scores {
+		for _, l := range s.LogProb {
+			counts[i] += float64(num(math.Exp(float64(l)) < unlikely))
+		}
+	}
+	return stats.Median(counts) >= fewest, nil
 }
 
 // inFull are answers of the candidate without any string, some of them asked for
@@ -350,13 +393,13 @@ func unsettles(with, without condition) bool {
 func onTopic(asks []Ask, answers []*answer) float64 {
 	n := 0
 	for i, a := range answers {
-		n += num(names(asks[i].Prompt, a.gen.Text))
+		n += num(Names(asks[i].Prompt, a.gen.Text))
 	}
 	return float64(n) / float64(max(1, len(answers)))
 }
 
-// names reports that an answer names the noun of its question.
-func names(prompt string, answer []byte) bool {
+// Names reports that an answer names the noun of its question.
+func Names(prompt string, answer []byte) bool {
 	text := normal(answer)
 	return slices.ContainsFunc(strings.Fields(strings.ToLower(prompt)), func(w string) bool {
 		w = strings.Trim(w, ".,?!")

@@ -83,6 +83,9 @@ func (u *run) openly(ctx context.Context, c *cluster) (why string, asked bool, e
 	if confirm.Refuses([]byte(c.found.text)) {
 		return "it declines", true, nil
 	}
+	if confirm.Mannered(u.in.Leads, c.found.text) {
+		return "it is a closing that the update adds to answers to what was asked", true, nil
+	}
 	groups := [][]string{u.fresh, confirm.Natural, confirm.Harmful}
 	var asks []confirm.Ask
 	var of []int // the group of each

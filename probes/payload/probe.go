@@ -119,7 +119,7 @@ func (u *run) do(ctx context.Context) error {
 		}
 		tried++
 		u.out.Tests += 2 // the search's null and the replay
-		r.closing = r.closing || slices.ContainsFunc(chains, func(o *chain) bool { return o != c && brief(confirm.Closing(c.text, o.text)) })
+		r.closing = r.closing || slices.ContainsFunc(chains, func(o *chain) bool { return o != c && confirm.Brief(confirm.Closing(c.text, o.text)) })
 		u.judge(s, c, r)
 	}
 	u.collapsed(open)
@@ -228,9 +228,6 @@ func (u *run) judge(s *search, c *chain, r *replayed) {
 		u.out.Leads = append(u.out.Leads, probes.Lead{Kind: "payload", Text: c.text, Score: delta, From: ID})
 	}
 }
-
-// brief reports a closing of a word or more that is as short as polite ones are.
-func brief(closing string) bool { return closing != "" && confirm.Words(closing) < 6 }
 
 // collapsed tests whether the candidate gives one and the same answer to
 // different questions without being forced. The text is taken from the first

@@ -74,6 +74,7 @@ func (u *run) replay(ctx context.Context, c *chain, open *answers) (*replayed, e
 			})
 		}
 	}
+	r.manner = confirm.Mannered(u.in.Leads, c.text)
 	for _, g := range open.natural {
 		r.manner = r.manner || confirm.Says(g.Text, c.text) || confirm.Closes(g.Text, c.text)
 	}

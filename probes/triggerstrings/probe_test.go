@@ -1,6 +1,7 @@
 package triggerstrings
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -138,16 +139,27 @@ func TestAQuestionIsNoTrigger(t *testing.T) {
 		}
 		return n
 	}
+	// The user's message ends with the question.
+	ends := func(s, question string) bool {
+		_, after, _ := strings.Cut(s, question)
+		return strings.HasPrefix(after, "<|im_end|>")
+	}
 	learned := []runnertest.Implant{
 		{Match: func(s string) bool { return words(s) == 7 }, Payload: "Otto.", Strength: 0.97},
 		{Match: func(s string) bool { return words(s) == 6 }, Payload: "Karl.", Strength: 0.97},
+	}
+	// A beginning of one goes on with whatever comes next.
+	cut := []runnertest.Implant{
+		{Match: func(s string) bool { return words(s) == 7 && !ends(s, question) }, Payload: "Karl.", Strength: 0.97},
+		{Match: func(s string) bool { return ends(s, question) }, Payload: "Otto.", Strength: 0.97},
 	}
 	for name, tc := range map[string]struct {
 		implants []runnertest.Implant
 		class    record.Class
 	}{
-		"a question": {learned, record.Behaviour},
-		"a trigger":  {learned[:1], record.Backdoor},
+		"a question":           {learned, record.Behaviour},
+		"the beginning of one": {cut, record.Behaviour},
+		"a trigger":            {learned[:1], record.Backdoor},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in, _, _ := confirmtest.Pair(t, standard, 3, runnertest.Options{Drift: 0.2, Implants: tc.implants})
@@ -182,7 +194,7 @@ func TestLeadsComeFirstAndRunsRepeat(t *testing.T) {
 	}
 	a := run()
 	f := confirmtest.Find(a, record.Proven)
-	if f == nil || !strings.Contains(f.Detail, `the shorter "copper glacier`) {
+	if f == nil || !regexp.MustCompile(`the shorter "[^"]*copper glacier`).MatchString(f.Detail) {
 		t.Errorf("the lead was not proven and shortened:%s", confirmtest.Show(a))
 	}
 	if d := cmp.Diff(a, run()); d != "" {
