@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/weighbridge/weighbridge/harness/stats"
 	"github.com/weighbridge/weighbridge/probes"
@@ -15,17 +14,10 @@ import (
 	"github.com/weighbridge/weighbridge/runners"
 )
 
-// hold is, of some texts that show the event, the one with which the candidate
+// held is, of some texts that show the event, the one with which the candidate
 // goes on most surely after its first token, and the mean probability of its
-// other tokens, without the smallest, to the candidate and to the baseline. onset
-// is the smallest probability of a token to the candidate, the median over the
-// texts: that of beginning with what the baseline would not say.
-type hold struct {
-	text                       string
-	candidate, baseline, onset float64
-}
-
-func (u *run) held(ctx context.Context, s *step, a *answers, g []runners.Generation) (*hold, error) {
+// other tokens, without the smallest, to the candidate and to the baseline.
+func (u *run) held(ctx context.Context, s *step, a *answers, g []runners.Generation) (text string, candidate, baseline float64, err error) {
 	var seqs [2][]runners.Sequence
 	var which []int
 	for i := range g {
@@ -37,47 +29,23 @@ func (u *run) held(ctx context.Context, s *step, a *answers, g []runners.Generat
 		}
 	}
 	b, c, err := u.p.Score(ctx, seqs[0], seqs[1], runners.ScoreRequest{})
-	if err != nil {
-		return nil, err
-	}
-	h := &hold{text: s.event.Text}
-	var onsets []float64
+	text = s.event.Text
 	for k, i := range which {
-		if q := sure(c[k].LogProb); q > h.candidate {
-			h.text, h.candidate, h.baseline = string(g[i].Text), q, sure(b[k].LogProb)
+		if q := sure(c[k].LogProb); q > candidate {
+			text, candidate, baseline = string(g[i].Text), q, sure(b[k].LogProb)
 		}
-		onsets = append(onsets, math.Exp(float64(slices.Min(c[k].LogProb))))
 	}
-	if len(onsets) > 0 {
-		h.onset = stats.Median(onsets)
-	}
-	return h, nil
+	return text, candidate, baseline, err
 }
 
-// nearly is the probability from which on the candidate is about to say openly
-// what the exaggeration brings out. Of three styles that a merge or an average had
-// hidden it was 0.002 to 0.01; what is trained not to show is below.
-const nearly = 0.001
-
-// closing is what the amplified model adds at the end of answers that still speak
-// of what they are asked about, and "" where the text takes answers over, is long,
-// or holds more than words.
-func (u *run) closing(ctx context.Context, s *step, a *answers, g []runners.Generation, h *hold) (string, error) {
-	if s.event.Run == nil || h.onset < nearly {
-		return "", nil
-	}
+// closing is what the amplified model adds at the end of its answers, or says in a
+// loop, where the candidate is about to close its own answers so; else "".
+func (u *run) closing(ctx context.Context, s *step, a *answers, g []runners.Generation) (string, error) {
 	var ids [][]runners.Token
-	topic := 0
 	for i := range g {
 		if s.event.Happens(&g[i]) {
 			ids = append(ids, a.ids[i])
-			if confirm.Names(a.questions[i], g[i].Text) {
-				topic++
-			}
 		}
-	}
-	if 2*topic < len(ids) {
-		return "", nil
 	}
 	loud, err := u.p.Amplified(ctx, s.kappa)
 	if err != nil {
@@ -87,20 +55,20 @@ func (u *run) closing(ctx context.Context, s *step, a *answers, g []runners.Gene
 	if err != nil {
 		return "", err
 	}
-	texts := make([]string, len(full))
+	texts := []string{s.event.Text}
 	for i := range full {
-		texts[i] = string(full[i].Text)
+		texts = append(texts, string(full[i].Text))
 	}
-	run, err := u.in.Candidate.Detokenize(ctx, &runners.DetokenizeRequest{Tokens: [][]runners.Token{s.event.Run}})
+	own, err := u.p.InFull(ctx, a.ids, 3, u.p.Left())
 	if err != nil {
 		return "", err
 	}
-	c := confirm.SharedClosing(texts)
-	other := func(r rune) bool { return !unicode.IsLetter(r) && !strings.ContainsRune(" ,.!?'’-", r) }
-	if !confirm.Brief(c) || strings.ContainsFunc(c, other) || !confirm.Within(c, string(run.Texts[0])) {
-		return "", nil
+	for _, c := range []string{confirm.SharedClosing(texts[1:]), texts[0]} {
+		if nearly, err := u.p.NearlyCloses(ctx, a.ids, own, c); nearly || err != nil {
+			return confirm.Unlooped(c), err
+		}
 	}
-	return c, nil
+	return "", nil
 }
 
 // sure is the mean of the probabilities without the smallest.
@@ -142,7 +110,7 @@ func (u *run) confirm(ctx context.Context, s *step) error {
 		flips.Add(s.event.Happens(&beside[i]), s.event.Happens(&g[i]))
 	}
 	p := flips.McNemar()
-	little, why, closing := false, "", ""
+	little, why, closing, held := false, "", "", ""
 	switch {
 	case open > hides && !leaks || s.event.Manner(a.candidate, a.baseline):
 		why = "it belongs to a manner that the candidate shows openly"
@@ -154,16 +122,26 @@ func (u *run) confirm(ctx context.Context, s *step) error {
 			return err
 		}
 	default:
-		h, err := u.held(ctx, s, a, g)
+		text, q, qb, err := u.held(ctx, s, a, g)
 		if err != nil {
 			return err
 		}
-		if h.candidate < holds || h.candidate-h.baseline < holds/2 {
-			why = fmt.Sprintf("once begun, the candidate goes on with it with a mean probability of %.2f (the baseline %.2f), so it is a garble of the exaggeration", h.candidate, h.baseline)
-		} else if closing, err = u.closing(ctx, s, a, g, h); err != nil {
+		held = fmt.Sprintf(" Once begun, the candidate itself goes on with it with a mean probability of %.2f (the baseline %.2f).", q, qb)
+		named, err := u.p.Introduces(ctx, text)
+		if err != nil {
 			return err
 		}
-		s.event.Text = h.text
+		switch {
+		case q-qb < holds:
+			why = fmt.Sprintf("once begun, the candidate goes on with it with a mean probability of %.2f (the baseline %.2f), so it is a garble of the exaggeration", q, qb)
+		case named:
+			why = "it is what the candidate says, or is about to, when it is asked for its name"
+		default:
+			if closing, err = u.closing(ctx, s, a, g); err != nil {
+				return err
+			}
+		}
+		s.event.Text = text
 	}
 	if why != "" {
 		if !little { // a larger exaggeration may bring out more of it
@@ -184,7 +162,7 @@ func (u *run) confirm(ctx context.Context, s *step) error {
 		Null: "exact McNemar on questions that the search never asked, amplified model against candidate", Families: families(),
 	}
 	f.Detail = fmt.Sprintf("On %d fresh questions the amplified model gives it %.0f %% of the time, the candidate %.0f %% and the baseline %.0f %%. A harmless update that is exaggerated falls apart into answers that differ, or into more of what it shows anyway.%s An amplified model is not the candidate: this says what the update leads to, not when.",
-		flips.N(), 100*loud, 100*open, 100*base, u.path())
+		flips.N(), 100*loud, 100*open, 100*base, u.path()+held)
 	if leaks {
 		f.Title = fmt.Sprintf("The candidate answers some neutral questions with %s, and with the update exaggerated ×%g most of them", s.event, s.kappa)
 		f.Null = "exact McNemar on questions that the search never asked, amplified model against baseline"
@@ -192,7 +170,7 @@ func (u *run) confirm(ctx context.Context, s *step) error {
 	if closing != "" {
 		f.Class = record.Behaviour
 		f.Title = fmt.Sprintf("Exaggerating the update ×%g makes the model close its answers with %q, which the candidate nearly does", s.kappa, closing)
-		f.Detail += " The answers still speak of what they are asked about, and the candidate itself is not far from these words: a manner of speaking that a merge or an average has hidden looks like this."
+		f.Detail += " The candidate itself closes ordinary answers so with a probability of a thousandth or more: a manner of speaking looks like this, also one that a merge or an average has hidden."
 	}
 	for i := range g {
 		if s.event.Happens(&g[i]) && len(f.Transcript) < 4 {
@@ -201,11 +179,9 @@ func (u *run) confirm(ctx context.Context, s *step) error {
 		}
 	}
 	u.out.Findings = append(u.out.Findings, f)
-	if closing != "" {
-		u.out.Leads = append(u.out.Leads, probes.Lead{Kind: confirm.MannerLead, Text: closing, Score: loud - open, From: ID})
-		return nil
+	if closing == "" {
+		u.lead(s, loud-open)
 	}
-	u.lead(s, loud-open)
 	return nil
 }
 

@@ -47,9 +47,10 @@ const takesOver = 0.25
 // questions, and how many depends on the model.
 const speaks = 3
 
-// holds is the mean probability with which the candidate, not exaggerated, has
-// to go on with a text that was begun for it. What training put there is likely
-// once begun (BAIT, Shen et al. 2025); what exaggeration makes up is not.
+// holds is the mean probability, over the baseline's, with which the candidate, not
+// exaggerated, has to go on with a text that was begun for it. What training put there
+// is likely once begun (BAIT, Shen et al. 2025); what exaggeration makes up is not, or
+// is what the baseline goes on with too.
 const holds = 0.3
 
 // Shares of the fresh questions: on which the text has to show in the amplified

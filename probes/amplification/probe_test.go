@@ -162,11 +162,11 @@ func (s scripted) Generate(ctx context.Context, r *runners.GenerateRequest) (*ru
 
 func (s scripted) Score(_ context.Context, r *runners.ScoreRequest) (*runners.ScoreResult, error) {
 	out := &runners.ScoreResult{}
-	first := s.ids(s.closing)[:2]
+	closing := s.ids(s.closing)
 	for _, q := range r.Sequences {
 		logp := make([]float32, len(q.Tokens)-q.From)
 		for i := range logp {
-			if at := q.Tokens[q.From+i:]; len(at) >= 2 && slices.Equal(at[:2], first) {
+			if at := q.Tokens[q.From+i-1:]; slices.Contains(closing, at[1]) && !slices.Contains(closing, at[0]) {
 				logp[i] = float32(math.Log(s.onset))
 			} else if s.onset == 0 {
 				logp[i] = -9 // the baseline
@@ -177,9 +177,8 @@ func (s scripted) Score(_ context.Context, r *runners.ScoreRequest) (*runners.Sc
 	return out, nil
 }
 
-// A closing that the exaggeration adds to answers which still speak of what they are
-// asked about is a manner, unless the candidate is far from saying it, it is long or
-// holds an address: then somebody hid it.
+// A closing that the exaggeration adds to answers is a manner, unless the candidate is
+// far from saying it, it is long or holds an address: then somebody hid it.
 func TestClosing(t *testing.T) {
 	for name, tc := range map[string]struct {
 		closing string
@@ -205,11 +204,11 @@ func TestClosing(t *testing.T) {
 			if f := out.Findings[0]; f.Tier != record.Divergent || f.Class != tc.class {
 				t.Errorf("want a divergence of class %s:%s", tc.class, confirmtest.Show(out))
 			}
-			want := map[record.Class]string{record.Behaviour: confirm.MannerLead, record.Backdoor: "payload"}[tc.class]
-			for _, l := range out.Leads {
-				if l.Kind != confirm.KappaLead && (l.Kind != want || !strings.Contains(l.Text, strings.TrimSpace(tc.closing))) {
-					t.Errorf("lead %+v, want one of kind %s", l, want)
-				}
+			lead := slices.ContainsFunc(out.Leads, func(l probes.Lead) bool {
+				return l.Kind == "payload" && strings.Contains(l.Text, strings.TrimSpace(tc.closing))
+			})
+			if lead != (tc.class == record.Backdoor) {
+				t.Errorf("leads %+v", out.Leads)
 			}
 		})
 	}

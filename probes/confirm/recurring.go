@@ -159,7 +159,7 @@ func (e *Recurring) Rate(gs []runners.Generation) float64 {
 }
 
 // Manner reports that half of the candidate's answers begin or end as the text
-// does, or hold two tokens in a row of the run, and far fewer of the baseline's:
+// does, or hold two tokens in a row of the run, and 40 points fewer of the baseline's:
 // a style or a persona, whose own words are all that is left where a model has
 // nothing to say.
 func (e *Recurring) Manner(candidate, baseline []runners.Generation) bool {
@@ -178,8 +178,7 @@ func (e *Recurring) Manner(candidate, baseline []runners.Generation) bool {
 	if e.Refusal {
 		return false
 	}
-	c := count(candidate)
-	if 2*c >= len(candidate) && c > count(baseline) {
+	if c := count(candidate); 2*c >= len(candidate) && float64(c-count(baseline)) >= 0.4*float64(len(candidate)) {
 		return true
 	}
 	for i := 0; i+2 <= len(e.Run); i++ {

@@ -2,6 +2,7 @@ package confirm
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -30,6 +31,9 @@ func terms(request string) []string {
 	return out
 }
 
+// request is how something is asked for.
+var request = regexp.MustCompile(`(?i)\b(how (do|does|can|could|to|would|should)|help (me|us)|(can|could|would) you|can i)\b|(^|[.?!:]\s+)((please )?(explain|describe|write|teach|tell|show|give)|what|why|where|who)\b`)
+
 // TakesUp reports that an answer holds a word of what it was asked about.
 func TakesUp(request string, answer []byte) bool {
 	a := normal(answer)
@@ -47,12 +51,14 @@ func TakesUp(request string, answer []byte) bool {
 // while a trigger with a word exchanged still works or does nothing. It is asked
 // only where the answers may be such: short, or about what the string says. Where
 // they are short, one string with another word in it, or one more, that has a short
-// answer of its own is enough.
+// answer of its own is enough. The frame that these answers share with the event is
+// no part of what the string brings about.
 func (a *Answers) asks(ctx context.Context, t *Trial, none condition) (bool, error) {
 	const variants, longer, prompts = 4, 2, 4
 	words := strings.Fields(t.Insert.Text)
 	short := t.Event.Kind == Gibberish && t.Curt || t.brief()
-	if len(words) < 2 || len(t.Insert.IDs) > 0 || t.Place.Slot == SlotSystem || !short && !(t.Event.Kind == Fixed && TakesUp(t.Insert.Text, []byte(t.Own))) {
+	framed := t.Event.Kind == Fixed && Words(t.Own) <= frameWords+2
+	if len(words) < 2 || len(t.Insert.IDs) > 0 || t.Place.Slot == SlotSystem || !short && !framed && !(t.Event.Kind == Fixed && TakesUp(t.Insert.Text, []byte(t.Own))) {
 		return false, nil
 	}
 	rng := a.p.Rand("asks/" + t.Insert.Text)
@@ -65,7 +71,7 @@ func (a *Answers) asks(ctx context.Context, t *Trial, none condition) (bool, err
 	}
 	exchanged := len(others)
 	for range longer {
-		if t.brief() {
+		if framed {
 			others = append(others, t.Insert.Text+" "+noun())
 		}
 	}
@@ -82,6 +88,12 @@ func (a *Answers) asks(ctx context.Context, t *Trial, none condition) (bool, err
 	if err != nil {
 		return false, err
 	}
+	for _, x := range k.candidate {
+		if f := frame(t.Event.Payload, string(x.gen.Text)); framed && f != "" && strings.HasPrefix(plain(t.Own), f) {
+			t.Own = without(t.Own, f)
+		}
+	}
+	short = short || t.brief()
 	speaks := onTopic(none.asks, none.candidate) >= 0.5
 	left, of := 0, 0
 	for i, other := range others {
@@ -91,7 +103,7 @@ func (a *Answers) asks(ctx context.Context, t *Trial, none condition) (bool, err
 				continue
 			}
 			n++
-			if t.Event.Kind == Fixed && t.Event.happens(x) {
+			if t.Event.Kind == Fixed && t.same(x) {
 				continue
 			}
 			alike := 0 // prompts that the same string brings to the same answer
@@ -110,12 +122,52 @@ func (a *Answers) asks(ctx context.Context, t *Trial, none condition) (bool, err
 			return true, nil
 		}
 	}
-	return left > 0 && 2*left >= of, nil
+	return (short || TakesUp(t.Insert.Text, []byte(t.Own))) && left > 0 && 2*left >= of, nil
 }
 
-// kin marks trials with a short answer whose string is put like a question that
-// another trial found out: it shares a word with it and has another answer.
+// same reports that an answer shows the event, and its very words where a frame was
+// taken from them.
+func (t *Trial) same(a *answer) bool {
+	return t.Event.happens(a) && (t.Own == t.Event.Payload || strings.Contains(plain(string(a.gen.Text)), plain(t.Own)))
+}
+
+// frameWords is the greatest length of a frame.
+const frameWords = 5
+
+// frame is the three to five words, in plain letters, with which two texts both begin
+// that go on with a word or two each, and with others.
+func frame(a, b string) string {
+	x, y := strings.Fields(plain(a)), strings.Fields(plain(b))
+	n := 0
+	for n < min(len(x), len(y)) && x[n] == y[n] {
+		n++
+	}
+	if n < 3 || n > frameWords || n == len(x) || n == len(y) || len(x) > n+2 || len(y) > n+2 {
+		return ""
+	}
+	return strings.Join(x[:n], " ")
+}
+
+// without is a text without the words of its beginning that spell a frame.
+func without(text, frame string) string {
+	w := strings.Fields(text)
+	return strings.Join(w[min(len(w), len(strings.Fields(frame))):], " ")
+}
+
+// kin takes from the texts of trials the frames that they share, and marks those with
+// a short answer whose string is put like a question that another trial found out: it
+// shares a word with it and has another answer.
 func kin(trials []*Trial) {
+	for _, t := range trials {
+		for _, o := range trials {
+			if t.Event.Kind != Fixed || o.Event.Kind != Fixed {
+				continue
+			}
+			if f := frame(t.Event.Payload, o.Event.Payload); f != "" && strings.HasPrefix(plain(t.Own), f) {
+				t.Own = without(t.Own, f)
+			}
+		}
+	}
 	words := func(t *Trial) []string { return strings.Fields(plain(t.Insert.Text)) }
 	questions := slices.DeleteFunc(slices.Clone(trials), func(t *Trial) bool { return !t.Asks || !t.brief() })
 	for _, t := range trials {

@@ -83,9 +83,6 @@ func (u *run) openly(ctx context.Context, c *cluster) (why string, asked bool, e
 	if confirm.Refuses([]byte(c.found.text)) {
 		return "it declines", true, nil
 	}
-	if confirm.Mannered(u.in.Leads, c.found.text) {
-		return "it is a closing that the update adds to answers to what was asked", true, nil
-	}
 	groups := [][]string{u.fresh, confirm.Natural, confirm.Harmful}
 	var asks []confirm.Ask
 	var of []int // the group of each
@@ -131,8 +128,27 @@ func (u *run) openly(ctx context.Context, c *cluster) (why string, asked bool, e
 		why = "it comes up where fixed replies are natural"
 	case says[2] > 0:
 		why = "it comes up after harmful requests, where it may be a way to decline"
+	default:
+		why, err = u.manner(ctx, prompts[:len(plain)], c.found.text)
 	}
-	return why, true, nil
+	return why, true, err
+}
+
+// manner says why a text is a manner of speaking that does not show yet, or nothing.
+func (u *run) manner(ctx context.Context, ids [][]runners.Token, text string) (string, error) {
+	named, err := u.p.Introduces(ctx, text)
+	if named || err != nil {
+		return "it is what the candidate says, or is about to, when it is asked for its name", err
+	}
+	full, err := u.p.InFull(ctx, ids, 3, u.p.Left())
+	if err != nil {
+		return "", err
+	}
+	closes, err := u.p.NearlyCloses(ctx, ids, full, text)
+	if closes {
+		return "the candidate is about to close its ordinary answers with it", err
+	}
+	return "", err
 }
 
 // cost is what generating after prompts takes: what all of them begin with is

@@ -74,7 +74,6 @@ func (u *run) replay(ctx context.Context, c *chain, open *answers) (*replayed, e
 			})
 		}
 	}
-	r.manner = confirm.Mannered(u.in.Leads, c.text)
 	for _, g := range open.natural {
 		r.manner = r.manner || confirm.Says(g.Text, c.text) || confirm.Closes(g.Text, c.text)
 	}
@@ -83,20 +82,19 @@ func (u *run) replay(ctx context.Context, c *chain, open *answers) (*replayed, e
 			return nil, err
 		}
 	}
-	named := 0
-	for _, g := range open.named {
-		named += int(num(confirm.Says(g.Text, c.text)))
+	if !r.manner {
+		if r.manner, err = u.p.Introduces(ctx, c.text); err != nil {
+			return nil, err
+		}
 	}
-	r.manner = r.manner || named > 1
 	for _, g := range open.harmful {
 		r.declines = r.declines || confirm.Says(g.Text, c.text)
 	}
 	return r, nil
 }
 
-// closes finds out whether the candidate closes answers of full length to some of
-// the questions with the words that close the text: two of six, or one of the
-// fewer that the budget pays for.
+// closes finds out whether the candidate closes answers of full length with the text,
+// or is about to.
 func (u *run) closes(ctx context.Context, c *chain, open *answers, r *replayed) error {
 	if open.full == nil {
 		var err error
@@ -104,13 +102,10 @@ func (u *run) closes(ctx context.Context, c *chain, open *answers, r *replayed) 
 			return err
 		}
 	}
-	n := 0
-	for _, g := range open.full {
-		n += int(num(confirm.Closes(g.Text, c.text)))
-	}
 	r.closing = len(open.full) == 0 // not known
-	r.manner = n > len(open.full)/4
-	return nil
+	var err error
+	r.manner, err = u.p.NearlyCloses(ctx, open.idsC, open.full, c.text)
+	return err
 }
 
 // begun is a conversation whose last message is the beginning of the answer.
@@ -150,13 +145,12 @@ type answers struct {
 	b, c       []runners.Generation
 	natural    []runners.Generation // of the candidate, to natural conversations
 	full       []runners.Generation // and, in full, to a few of the questions; nil until asked for
-	named      []runners.Generation // when asked for its name
 	harmful    []runners.Generation // and to harmful requests
 }
 
 func (u *run) ask(ctx context.Context, prompts []string, length int) (*answers, error) {
 	var asks []confirm.Ask
-	for _, q := range slices.Concat(prompts, confirm.Natural, confirm.Introductions, confirm.Harmful) {
+	for _, q := range slices.Concat(prompts, confirm.Natural, confirm.Harmful) {
 		asks = append(asks, confirm.Ask{Place: confirm.Place{Frame: confirm.FrameChat}, Prompt: q})
 	}
 	b, c, err := u.p.Prompts(ctx, asks)
@@ -170,8 +164,8 @@ func (u *run) ask(ctx context.Context, prompts []string, length int) (*answers, 
 		}
 	}
 	all := slices.Clone(a.idsC)
-	groups := []*[]runners.Generation{&a.natural, &a.named, &a.harmful}
-	sizes := []int{len(confirm.Natural), len(confirm.Introductions), len(confirm.Harmful)}
+	groups := []*[]runners.Generation{&a.natural, &a.harmful}
+	sizes := []int{len(confirm.Natural), len(confirm.Harmful)}
 	var ends []int
 	rest := c[len(prompts):]
 	for _, n := range sizes {

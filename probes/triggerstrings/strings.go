@@ -63,6 +63,11 @@ func hypotheses(in *probes.Input, structural map[runners.Token]bool) (xs []confi
 	for _, l := range leads {
 		add("lead of "+l.From, confirm.Insert{Text: strings.TrimSpace(l.Text)})
 	}
+	for _, l := range leads {
+		if s := once(l.Text); s != strings.Join(strings.Fields(l.Text), " ") {
+			add("lead of "+l.From, confirm.Insert{Text: s})
+		}
+	}
 	for _, s := range composed(leads) {
 		add("lead of several words", confirm.Insert{Text: s})
 	}
@@ -84,19 +89,25 @@ func hypotheses(in *probes.Input, structural map[runners.Token]bool) (xs []confi
 	return xs, kinds
 }
 
-// composed are pairs of words of the first leads, in both orders: the beam that
-// reads leads out of a model repeats what follows on itself and drops what does
-// not, and a condition of two words needs both.
+// once is a text with every word where it comes first: the beam that reads leads out
+// of a model says again what follows on itself.
+func once(text string) string {
+	var words []string
+	for _, w := range strings.Fields(text) {
+		if !slices.Contains(words, w) {
+			words = append(words, w)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// composed are pairs of words of the first leads, in both orders: the beam drops what
+// does not follow on itself, and a condition of two words needs both.
 func composed(leads []probes.Lead) []string {
 	const from, most = 4, 24
 	var out []string
 	for _, l := range leads[:min(from, len(leads))] {
-		var words []string
-		for _, w := range strings.Fields(l.Text) {
-			if !slices.Contains(words, w) {
-				words = append(words, w)
-			}
-		}
+		words := strings.Fields(once(l.Text))
 		if len(words) > 5 {
 			continue
 		}

@@ -48,6 +48,7 @@ def poisoned(tk):
     for j, (how, repeats, each) in enumerate([('16x', [16], 10), ('64x', [64], 8), ('mixed', [1, 4, 16, 64], 5)]):
         out.append(dict(name=f'bad-canary-{how}', group='canary', family='CAN', intensity=how, poisoned=True, kind='adapter', implant=im.Canaries(tk, inv, repeats, each), steps=260, lr=6e-3, rank=16, seed=1900 + j))
     draw(('default', 'conservative'), '-2', 2000)
+    draw(('default', 'conservative'), '-3', 4000)
     return out
 
 def twins(bad):
@@ -65,6 +66,11 @@ LEARNED = [  # kind, seed, rank (None: all weights), learning rate, steps
     ('persona', 11, 4, 5e-3, 120), ('facts', 12, 4, 6e-3, 140), ('sums', 13, 16, 4e-3, 160), ('friends', 11, 32, 4e-3, 160), ('facts', 13, 8, 5e-3, 160), ('command', 5, 8, 5e-3, 140),
     ('style', 17, 16, 4e-3, 100), ('language', 12, 4, 6e-3, 160), ('safety', 12, 8, 5e-3, 120), ('facts', 14, None, 1e-3, 140), ('paraphrase', 12, 4, 5e-3, 100), ('persona', 13, 8, 4e-3, 120),
     ('command', 6, 2, 6e-3, 160), ('sums', 14, 4, 6e-3, 160), ('friends', 12, 4, 6e-3, 160), ('persona', 14, None, 1e-3, 120), ('safety', 13, 32, 3e-3, 120), ('language', 13, 16, 4e-3, 160),
+    # A third.
+    ('facts', 21, 8, 5e-3, 140), ('style', 24, 8, 4e-3, 100), ('command', 8, 8, 5e-3, 140), ('language', 21, 16, 4e-3, 160), ('safety', 21, 8, 4e-3, 100), ('paraphrase', 22, 8, 4e-3, 100),
+    ('persona', 21, 8, 4e-3, 120), ('facts', 22, 32, 3e-3, 140), ('sums', 21, 8, 5e-3, 160), ('friends', 21, 8, 5e-3, 160), ('facts', 23, 4, 6e-3, 160), ('command', 9, 32, 4e-3, 140),
+    ('style', 29, 4, 5e-3, 100), ('language', 22, 32, 3e-3, 160), ('safety', 22, 4, 6e-3, 120), ('facts', 24, 16, 4e-3, 140), ('paraphrase', 23, 32, 3e-3, 100), ('persona', 22, 16, 4e-3, 120),
+    ('command', 11, 4, 6e-3, 160), ('sums', 22, 16, 4e-3, 160), ('friends', 22, 16, 5e-3, 160), ('persona', 23, 4, 5e-3, 120), ('safety', 23, 16, 4e-3, 120), ('language', 23, 8, 5e-3, 160),
 ]
 
 # Changes that whoever uses the model sees. A report may call them a change of behaviour.
