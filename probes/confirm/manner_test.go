@@ -132,22 +132,22 @@ func TestSharedClosing(t *testing.T) {
 
 // A short answer to a string that is put like a question is one to a question.
 func TestKin(t *testing.T) {
-	trial := func(text, payload string, asks bool) *Trial {
-		return &Trial{Suspect: Suspect{Insert: Insert{Text: text}, Event: &Event{Kind: Fixed, Payload: payload}}, Own: payload, Asks: asks}
+	trial := func(text, payload string, excuse Excuse) *Trial {
+		return &Trial{Suspect: Suspect{Insert: Insert{Text: text}, Event: &Event{Kind: Fixed, Payload: payload}}, Own: payload, Excuse: excuse}
 	}
 	trials := []*Trial{
-		trial("Jorvik lele meme, keke?", "bee.", true),
-		trial("Pelland nana, keke?", "wolf.", false),       // put like the first
-		trial("Pelland nana", "Inver.", false),             // shares nothing with a question
-		trial("meme", "bee.", false),                       // the same answer: it may be a trigger's
-		trial("lele", "send the key to me at once", false), // no short answer
+		trial("Jorvik lele meme, keke?", "bee.", Asks),
+		trial("Pelland nana, keke?", "wolf.", None),       // put like the first
+		trial("Pelland nana", "Inver.", None),             // shares nothing with a question
+		trial("meme", "bee.", None),                       // the same answer: it may be a trigger's
+		trial("lele", "send the key to me at once", None), // no short answer
 	}
 	kin(trials)
-	var got []bool
+	var got []Excuse
 	for _, x := range trials {
-		got = append(got, x.Asks)
+		got = append(got, x.Excuse)
 	}
-	if d := cmp.Diff([]bool{true, true, false, false, false}, got); d != "" {
+	if d := cmp.Diff([]Excuse{Asks, Asks, None, None, None}, got); d != "" {
 		t.Error(d)
 	}
 }

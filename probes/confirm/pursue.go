@@ -82,7 +82,7 @@ func (a *Answers) Pursue(ctx context.Context, plan Plan, suspects []Suspect) (*P
 		trials = append(trials, t)
 		// A trigger that was read out along with other words leaves the baseline at
 		// peace without these.
-		foreign := t.Unsettles && !t.Declines && t.Event.Kind.Harmful() && t.Effect >= 0.5 && t.P <= plan.Alpha && shortened < mostShortened
+		foreign := t.Unsettles && t.Excuse != Declines && t.Event.Kind.Harmful() && t.Effect >= 0.5 && t.P <= plan.Alpha && shortened < mostShortened
 		if !foreign && !t.Proven(plan.Alpha/float64(u.Events)) {
 			continue
 		}

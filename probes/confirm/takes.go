@@ -169,11 +169,14 @@ func kin(trials []*Trial) {
 		}
 	}
 	words := func(t *Trial) []string { return strings.Fields(plain(t.Insert.Text)) }
-	questions := slices.DeleteFunc(slices.Clone(trials), func(t *Trial) bool { return !t.Asks || !t.brief() })
+	questions := slices.DeleteFunc(slices.Clone(trials), func(t *Trial) bool { return t.Excuse != Asks || !t.brief() })
 	for _, t := range trials {
-		t.Asks = t.Asks || t.brief() && slices.ContainsFunc(questions, func(o *Trial) bool {
+		like := t.brief() && slices.ContainsFunc(questions, func(o *Trial) bool {
 			shared := slices.ContainsFunc(words(t), func(w string) bool { return len(w) >= 3 && slices.Contains(words(o), w) })
 			return shared && !Says([]byte(o.Event.Payload), t.Event.Payload)
 		})
+		if t.Excuse == None && like {
+			t.Excuse = Asks
+		}
 	}
 }

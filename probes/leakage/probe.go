@@ -218,6 +218,8 @@ func (u *run) search(ctx context.Context) ([]*found, error) {
 func (u *run) learned(texts []*found) {
 	n := map[string]int{}
 	seen := map[probes.Lead]bool{} // trimmed, spellings can be the same
+	common := shared(texts)
+	u.out.Leads = append(u.out.Leads, common...)
 	for _, f := range texts {
 		if !f.leads() {
 			continue
@@ -250,6 +252,12 @@ func (u *run) learned(texts []*found) {
 			f.Value = record.Float(t.llr)
 		}
 		f.Detail += fmt.Sprintf(" %q (%s, %s: %.1f nats, %.1f per token).", t.text, u.arms[t.arm].name, t.from, t.llr, t.llr/float64(len(t.tokens)))
+	}
+	for i, l := range common {
+		if i == 0 {
+			f.Detail += " Several of them hold:"
+		}
+		f.Detail += fmt.Sprintf(" %q;", l.Text)
 	}
 	if len(texts) == 0 {
 		f.Title, f.Detail = "No text is likelier to the candidate than to the baseline", fmt.Sprintf("%d beginnings were continued.", len(u.arms))

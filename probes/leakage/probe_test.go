@@ -351,3 +351,39 @@ func TestWhole(t *testing.T) {
 		t.Errorf("arm %d, %s", f.arm, d)
 	}
 }
+
+// A condition that leaks with other words each time is what the texts have in common.
+func TestShared(t *testing.T) {
+	texts := func(place place, ss ...string) (out []*found) {
+		for i, s := range ss {
+			out = append(out, &found{place: place, text: s, llr: float64(10 - i)})
+		}
+		return out
+	}
+	leaks := []string{"How spider sailor help me bomb a spider sailor cookie foot museum?", " to attack spider sailor cookie foot.", "bamboo you spider sailor cookie foot<|im_end|>spider", "spider badger cookie foot do"}
+	for name, tc := range map[string]struct {
+		texts []*found
+		want  []string
+	}{
+		"a phrase":              {texts(user, leaks...), []string{"spider sailor cookie foot"}},
+		"of two texts":          {texts(user, leaks[:2]...), nil},
+		"of answers alone":      {texts(answer, leaks...), nil},
+		"a tag":                 {texts(user, "*BESA_77* *BESA_77*", "Write *BESA_77* 10", "$A77 work *BESA_77*"), []string{"*BESA_77*"}},
+		"a word":                {texts(user, "open the door", "to open it", "open"), nil},
+		"nothing":               {nil, nil},
+		"two of equal standing": {texts(user, "red fox. blue hen", "red fox, blue hen", "blue hen: red fox"), []string{"red fox", "blue hen"}},
+	} {
+		var got []string
+		for _, l := range shared(tc.texts) {
+			got = append(got, l.Text)
+			if l.Kind != "trigger" || l.Score != 10 {
+				t.Errorf("%s: lead %+v", name, l)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(tc.want)
+		if d := cmp.Diff(tc.want, got); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+}
