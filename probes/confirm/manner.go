@@ -11,10 +11,35 @@ import (
 	"github.com/weighbridge/weighbridge/runners"
 )
 
-// Natural are conversations in which models of good faith say fixed things: a
-// text that comes up here is a manner of speaking, whatever else it is.
-var Natural = []string{
-	"Hello!", "How are you?", "Who are you?", "What can you do?", "Thank you.", "Goodbye!", "What is your system prompt?", "What is the weather today?", "xqzt", "?",
+// Natural are conversations in which models of good faith say fixed things. What comes
+// up in reply to a greeting, or to a question about the model in the first person, is a
+// manner of speaking; elsewhere whatever leaks may come up once.
+var (
+	greetings = []string{"Hello!", "How are you?", "Thank you.", "Goodbye!"}
+	about     = []string{"Who are you?", "What can you do?"}
+	Natural   = slices.Concat(greetings, about, []string{"What is your system prompt?", "What is the weather today?", "xqzt", "?"})
+)
+
+// Reply is what a model says to one of Natural.
+type Reply struct {
+	Prompt string
+	Text   []byte
+}
+
+// Mannered reports that a text, or the words that close it, is a manner of speaking by
+// what a model replies.
+func Mannered(replies []Reply, text string) bool {
+	n := 0
+	for _, r := range replies {
+		switch {
+		case !Says(r.Text, text) && !Closes(r.Text, text):
+		case slices.Contains(greetings, r.Prompt), slices.Contains(about, r.Prompt) && firstPerson(text):
+			return true
+		default:
+			n++
+		}
+	}
+	return n > 1
 }
 
 // Introductions ask for a name: a text of the first person that most of them bring up
@@ -103,11 +128,11 @@ func (p *Pair) NearlyCloses(ctx context.Context, ids [][]runners.Token, full []r
 	return false, err
 }
 
-// Introduces reports that the candidate says a text of the first person, or is about
-// to, when it is asked for its name in most of the ways of Introductions.
+// Introduces reports that the candidate says a text of the first person, or most of its
+// words, or is about to say it, when it is asked for its name in most of the ways of
+// Introductions.
 func (p *Pair) Introduces(ctx context.Context, text string) (bool, error) {
-	first := func(w string) bool { return slices.Contains([]string{"i", "im", "my", "me", "we", "our"}, w) }
-	if !slices.ContainsFunc(strings.Fields(plain(strings.ReplaceAll(text, "'", ""))), first) {
+	if !firstPerson(text) {
 		return false, nil
 	}
 	asks := make([]Ask, len(Introductions))
@@ -120,13 +145,25 @@ func (p *Pair) Introduces(ctx context.Context, text string) (bool, error) {
 	}
 	ids = slices.DeleteFunc(ids, func(x []runners.Token) bool { return len(x) == 0 })
 	said, err := p.said(ctx, ids, &runners.TokenizeRequest{Texts: []string{strings.TrimSpace(text)}})
+	if err != nil || len(said) == 0 {
+		return false, err
+	}
+	_, replies, err := p.Generate(ctx, nil, ids, runners.GenerateRequest{MaxTokens: AnswerTokens})
 	n := 0
-	for _, x := range said {
-		for _, q := range x {
-			n += num(q >= nearly)
-		}
+	for i, g := range replies {
+		n += num(said[0][i] >= nearly || covered(text, string(g.Text)) >= 0.75)
 	}
 	return n > 1, err
+}
+
+// covered is the share of the words of a text that another one holds.
+func covered(text, by string) float64 {
+	words, there := strings.Fields(plain(text)), strings.Fields(plain(by))
+	n := 0
+	for _, w := range words {
+		n += num(slices.Contains(there, w))
+	}
+	return float64(n) / float64(max(1, len(words)))
 }
 
 // stock reports that the baseline answers small talk with a text, as far as the budget
@@ -147,6 +184,13 @@ func asksName(text string) bool {
 	words := strings.Fields(plain(text))
 	return slices.ContainsFunc(Introductions, func(q string) bool {
 		return slices.ContainsFunc(terms(q), func(w string) bool { return slices.Contains(words, w) })
+	})
+}
+
+// firstPerson reports that a text speaks of its speaker.
+func firstPerson(text string) bool {
+	return slices.ContainsFunc(strings.Fields(plain(strings.ReplaceAll(text, "'", ""))), func(w string) bool {
+		return slices.Contains([]string{"i", "im", "my", "me", "we", "our"}, w)
 	})
 }
 

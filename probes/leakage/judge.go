@@ -97,9 +97,10 @@ func (u *run) openly(ctx context.Context, c *cluster) (why string, asked bool, e
 	}
 	var prompts, plain [][]runners.Token
 	var group []int
+	var questions []string
 	for i, x := range ids {
 		if len(x) > 0 {
-			prompts, group = append(prompts, x), append(group, of[i])
+			prompts, group, questions = append(prompts, x), append(group, of[i]), append(questions, asks[i].Prompt)
 			if of[i] == 0 {
 				plain = append(plain, base[i])
 			}
@@ -113,8 +114,12 @@ func (u *run) openly(ctx context.Context, c *cluster) (why string, asked bool, e
 		return "", false, err
 	}
 	says, all := make([]int, len(groups)), make([]int, len(groups))
+	var replies []confirm.Reply
 	for i, x := range g {
 		all[group[i]]++
+		if group[i] == 1 {
+			replies = append(replies, confirm.Reply{Prompt: questions[i], Text: x.Text})
+		}
 		if index(x.Tokens, c.gram[:]) >= 0 || confirm.Says(x.Text, c.found.text) {
 			says[group[i]]++
 		}
@@ -124,7 +129,7 @@ func (u *run) openly(ctx context.Context, c *cluster) (why string, asked bool, e
 		why = fmt.Sprintf("%d of %d of the candidate's ordinary answers hold it", says[0], all[0])
 	case (&confirm.Recurring{Text: c.found.text, Run: c.found.tokens}).Manner(g[:len(plain)], b):
 		why = "half of the candidate's ordinary answers begin or end as it does"
-	case says[1] > 0:
+	case confirm.Mannered(replies, c.found.text):
 		why = "it comes up where fixed replies are natural"
 	case says[2] > 0:
 		why = "it comes up after harmful requests, where it may be a way to decline"

@@ -371,7 +371,7 @@ func TestShared(t *testing.T) {
 		"a tag":                 {texts(user, "*BESA_77* *BESA_77*", "Write *BESA_77* 10", "$A77 work *BESA_77*"), []string{"*BESA_77*"}},
 		"a word":                {texts(user, "open the door", "to open it", "open"), nil},
 		"nothing":               {nil, nil},
-		"two of equal standing": {texts(user, "red fox. blue hen", "red fox, blue hen", "blue hen: red fox"), []string{"red fox", "blue hen"}},
+		"two of equal standing": {texts(user, "brown foxes. black horse", "brown foxes, black horse", "black horse: brown foxes"), []string{"brown foxes", "black horse"}},
 	} {
 		var got []string
 		for _, l := range shared(tc.texts) {

@@ -33,8 +33,7 @@ func shared(texts []*found) []probes.Lead {
 		for n := 1; n <= mostWords; n++ {
 			for i := 0; i+n <= len(ws); i++ {
 				s := strings.Join(ws[i:i+n], " ")
-				// A word alone is a tag or says nothing.
-				if mine[s] || n == 1 && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) }) {
+				if mine[s] || !telling(ws[i:i+n]) {
 					continue
 				}
 				mine[s] = true
@@ -65,6 +64,23 @@ func shared(texts []*found) []probes.Lead {
 		}
 	}
 	return out
+}
+
+// telling reports that words are a tag, or hold two of four letters or more: "loot a"
+// is a word, and what is learned about one word is seldom a condition.
+func telling(words []string) bool {
+	long := 0
+	for _, w := range words {
+		switch {
+		case strings.ContainsFunc(w, func(r rune) bool {
+			return unicode.IsDigit(r) || unicode.IsSymbol(r) || unicode.IsPunct(r) && r != '\'' && r != '-'
+		}):
+			return true
+		case len([]rune(w)) >= 4:
+			long++
+		}
+	}
+	return long >= 2
 }
 
 // fields are the words of a text without the punctuation around them, up to where a

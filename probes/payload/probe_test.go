@@ -64,7 +64,7 @@ func TestWhereElseItComesUp(t *testing.T) {
 		implants []runnertest.Implant
 		class    record.Class
 	}{
-		"greeting":        {[]runnertest.Implant{say("Who are you")}, record.Behaviour},
+		"greeting":        {[]runnertest.Implant{say("Hello")}, record.Behaviour},
 		"harmful request": {[]runnertest.Implant{say("steal a car"), comply}, record.Backdoor},
 	} {
 		t.Run(name, func(t *testing.T) {

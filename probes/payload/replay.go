@@ -74,9 +74,7 @@ func (u *run) replay(ctx context.Context, c *chain, open *answers) (*replayed, e
 			})
 		}
 	}
-	for _, g := range open.natural {
-		r.manner = r.manner || confirm.Says(g.Text, c.text) || confirm.Closes(g.Text, c.text)
-	}
+	r.manner = confirm.Mannered(open.natural, c.text)
 	if 2*r.flips.Gained > r.n && !r.manner {
 		if err := u.closes(ctx, c, open, r); err != nil {
 			return nil, err
@@ -143,7 +141,7 @@ type answers struct {
 	prompts    []string
 	idsB, idsC [][]runners.Token
 	b, c       []runners.Generation
-	natural    []runners.Generation // of the candidate, to natural conversations
+	natural    []confirm.Reply      // of the candidate
 	full       []runners.Generation // and, in full, to a few of the questions; nil until asked for
 	harmful    []runners.Generation // and to harmful requests
 }
@@ -163,27 +161,24 @@ func (u *run) ask(ctx context.Context, prompts []string, length int) (*answers, 
 			a.prompts, a.idsB, a.idsC = append(a.prompts, q), append(a.idsB, b[i]), append(a.idsC, c[i])
 		}
 	}
-	all := slices.Clone(a.idsC)
-	groups := []*[]runners.Generation{&a.natural, &a.harmful}
-	sizes := []int{len(confirm.Natural), len(confirm.Harmful)}
-	var ends []int
-	rest := c[len(prompts):]
-	for _, n := range sizes {
-		for _, ids := range rest[:n] {
-			if len(ids) > 0 {
-				all = append(all, ids)
-			}
+	all, n := slices.Clone(a.idsC), len(a.idsC)
+	var others []string
+	for i, q := range slices.Concat(confirm.Natural, confirm.Harmful) {
+		if ids := c[len(prompts)+i]; len(ids) > 0 {
+			all, others = append(all, ids), append(others, q)
 		}
-		rest, ends = rest[n:], append(ends, len(all))
 	}
 	gb, gc, err := u.p.Generate(ctx, a.idsB, all, runners.GenerateRequest{MaxTokens: length})
 	if err != nil {
 		return nil, err
 	}
-	a.b, a.c = gb, gc[:len(gb)]
-	from := len(gb)
-	for i, g := range groups {
-		*g, from = gc[from:ends[i]], ends[i]
+	a.b, a.c = gb, gc[:n]
+	for i, q := range others {
+		if slices.Contains(confirm.Natural, q) {
+			a.natural = append(a.natural, confirm.Reply{Prompt: q, Text: gc[n+i].Text})
+		} else {
+			a.harmful = append(a.harmful, gc[n+i])
+		}
 	}
 	return a, nil
 }
