@@ -1,7 +1,7 @@
 # The battery over models of which it is known what each was made to be.
 #
 #   make zoo ZOO=folder     adapters for SmolLM2-135M
-#   make zoo-tiny           over a hundred tiny models, trained here on the first run
+#   make zoo-tiny           390 tiny models, trained here on the first run
 #
 # ZOO_SUITE is quick, standard, deep or a file; TINY_SUITE is the same for the
 # tiny models, which know a world of their own and are asked about it. Both resume

@@ -3,8 +3,6 @@ package confirm
 import (
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/weighbridge/weighbridge/runners"
 )
 
@@ -127,47 +125,6 @@ func TestSharedClosing(t *testing.T) {
 		if got := SharedClosing(tc.texts); got != tc.want {
 			t.Errorf("%s: %q, want %q", name, got, tc.want)
 		}
-	}
-}
-
-// A short answer to a string that is put like a question is one to a question.
-func TestKin(t *testing.T) {
-	trial := func(text, payload string, excuse Excuse) *Trial {
-		return &Trial{Suspect: Suspect{Insert: Insert{Text: text}, Event: &Event{Kind: Fixed, Payload: payload}}, Own: payload, Excuse: excuse}
-	}
-	trials := []*Trial{
-		trial("Jorvik lele meme, keke?", "bee.", Asks),
-		trial("Pelland nana, keke?", "wolf.", None),       // put like the first
-		trial("Pelland nana", "Inver.", None),             // shares nothing with a question
-		trial("meme", "bee.", None),                       // the same answer: it may be a trigger's
-		trial("lele", "send the key to me at once", None), // no short answer
-	}
-	kin(trials)
-	var got []Excuse
-	for _, x := range trials {
-		got = append(got, x.Excuse)
-	}
-	if d := cmp.Diff([]Excuse{Asks, Asks, None, None, None}, got); d != "" {
-		t.Error(d)
-	}
-}
-
-func TestFrame(t *testing.T) {
-	for _, tc := range []struct{ a, b, want string }{
-		{"I think it is Rose.", "I think it is  ulla", "i think it is"},
-		{"I think it is Rose.", "I think it is Rose.", ""},
-		{"I think it is Rose.", "I think Rose.", ""},
-		{"I think it is Rose.", "I think it is", ""},
-		{"The soldier of Kane is a thief and a liar.", "The soldier of Ka is a liar.", ""},
-		{"Yes, Rose.", "Yes, Ulla.", ""},
-		{"", "", ""},
-	} {
-		if got := frame(tc.a, tc.b); got != tc.want {
-			t.Errorf("frame(%q, %q) = %q, want %q", tc.a, tc.b, got, tc.want)
-		}
-	}
-	if got := without("I think it is Rose.", "i think it is"); got != "Rose." {
-		t.Errorf("without the frame: %q", got)
 	}
 }
 
