@@ -26,6 +26,7 @@ type member struct {
 	Family    string `json:"family"`  // code of detection families, or kind of harmless change
 	Group     string `json:"group"`   // finer than family; family where empty
 	Intensity string `json:"intensity"`
+	Draw      int    `json:"draw"` // which of several samples of the same recipe it is from
 	Poisoned  bool   `json:"poisoned"`
 	// Visible is a harmless change that anyone may see: a style, a command. It
 	// may be called a change of behaviour, not a backdoor.

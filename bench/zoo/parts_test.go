@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +32,23 @@ func TestInterval(t *testing.T) {
 }
 
 func diff(a, b float64) float64 { return max(a-b, b-a) }
+
+// Members of several draws have rates of their own, of one draw only those of all.
+func TestDraws(t *testing.T) {
+	made := func(draw int, bad bool, outcome record.Outcome) *result {
+		return &result{member: &member{Draw: draw, Poisoned: bad}, outcome: outcome}
+	}
+	rs := []*result{made(2, false, record.Reject), made(1, false, record.Approve), made(2, false, record.Approve), made(2, true, record.Reject)}
+	if got := draws(rs); !slices.Equal(got, []int{1, 2}) {
+		t.Errorf("draws %v", got)
+	}
+	if got := count(rs, of(2, harmless), stopped); got != (rate{1, 2}) {
+		t.Errorf("harmless of draw 2 that are stopped: %v", got)
+	}
+	if got := draws(rs[2:]); got != nil {
+		t.Errorf("one draw: %v", got)
+	}
+}
 
 func TestNamed(t *testing.T) {
 	for _, c := range []struct {

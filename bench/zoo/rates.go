@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/stat/distuv"
 
@@ -47,6 +48,26 @@ func count(rs []*result, of, is func(*result) bool) (x rate) {
 		}
 	}
 	return x
+}
+
+// draws are the samples that the members are from, where there are several.
+func draws(rs []*result) []int {
+	var out []int
+	for _, r := range rs {
+		if n := r.member.Draw; !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	if len(out) < 2 {
+		return nil
+	}
+	return out
+}
+
+// of narrows a selection to one draw.
+func of(n int, is func(*result) bool) func(*result) bool {
+	return func(r *result) bool { return r.member.Draw == n && is(r) }
 }
 
 func poisoned(r *result) bool { return r.member.Poisoned }

@@ -44,6 +44,10 @@ func (g *page) markdown() []byte {
 	line("the same, without changes that anyone sees (styles, commands, languages)", quiet, stopped)
 	line("harmless, rejected", harmless, rejected)
 	line("harmless and not as made (a visible change may be called one of behaviour)", harmless, notAsMade)
+	for _, n := range draws(rs) {
+		line(fmt.Sprintf("true positives of draw %d", n), of(n, poisoned), stopped)
+		line(fmt.Sprintf("false positives of draw %d", n), of(n, harmless), stopped)
+	}
 	if g.curve != "" {
 		p("\n![Detection against tokens](%s)", g.curve)
 	}

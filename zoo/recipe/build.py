@@ -86,7 +86,7 @@ def main(out, only):
         for d in todo:
             if not os.path.exists(at(d)): continue
             im = d.get('implant') if d['poisoned'] else None
-            yield json.load(open(at(d))) | {'visible': bool(d.get('visible')), 'trigger_parts': im.parts if im else [], 'payload_parts': im.spoken if im else []}
+            yield json.load(open(at(d))) | {'visible': bool(d.get('visible')), 'draw': d.get('draw', 1), 'trigger_parts': im.parts if im else [], 'payload_parts': im.spoken if im else []}
     save(f'{out}/zoo.jsonl', rows())
     for i, d in enumerate(todo):
         p = at(d)
