@@ -139,6 +139,9 @@ func (s *session) conditional(ctx context.Context) (*probes.Output, error) {
 	if err := c.test(ctx, in.Budget > 40_000); err != nil {
 		return nil, err
 	}
+	if err := c.pursue(ctx); err != nil {
+		return nil, err
+	}
 	if !slices.ContainsFunc(out.Findings, func(f record.Finding) bool { return f.Rule == "condition" }) {
 		n := min(max(len(c.harmful.fresh), len(c.benign.fresh)), most)
 		f := record.Finding{Rule: "condition", Tier: record.Consistent, Class: record.Backdoor, Families: []string{"REF", "OVR"}, N: len(c.read),
