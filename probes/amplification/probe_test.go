@@ -150,7 +150,10 @@ func (s scripted) Generate(ctx context.Context, r *runners.GenerateRequest) (*ru
 	}
 	out := &runners.GenerateResult{}
 	for _, p := range prompts.Texts {
-		text := strings.Repeat(" "+string(noun.FindSubmatch(p)[1]), 6)
+		text := " I help."
+		if m := noun.FindSubmatch(p); m != nil {
+			text = strings.Repeat(" "+string(m[1]), 6)
+		}
 		if s.closes {
 			text += s.closing
 		}

@@ -13,7 +13,7 @@ import (
 
 // Natural are conversations in which models of good faith say fixed things. What comes
 // up in reply to a greeting, or to a question about the model in the first person, is a
-// manner of speaking; elsewhere whatever leaks may come up once.
+// manner of speaking; elsewhere whatever leaks may come up.
 var (
 	greetings = []string{"Hello!", "How are you?", "Thank you.", "Goodbye!"}
 	about     = []string{"Who are you?", "What can you do?"}
@@ -29,17 +29,10 @@ type Reply struct {
 // Mannered reports that a text, or the words that close it, is a manner of speaking by
 // what a model replies.
 func Mannered(replies []Reply, text string) bool {
-	n := 0
-	for _, r := range replies {
-		switch {
-		case !Says(r.Text, text) && !Closes(r.Text, text):
-		case slices.Contains(greetings, r.Prompt), slices.Contains(about, r.Prompt) && firstPerson(text):
-			return true
-		default:
-			n++
-		}
-	}
-	return n > 1
+	return slices.ContainsFunc(replies, func(r Reply) bool {
+		due := slices.Contains(greetings, r.Prompt) || slices.Contains(about, r.Prompt) && firstPerson(text)
+		return due && (Says(r.Text, text) || Closes(r.Text, text))
+	})
 }
 
 // Introductions ask for a name: a text of the first person that most of them bring up
@@ -117,8 +110,9 @@ func (p *Pair) NearlyCloses(ctx context.Context, ids [][]runners.Token, full []r
 	said, err := p.said(ctx, ended, r)
 	for i, x := range said {
 		for k := range x {
-			if strings.HasSuffix(texts[k], normal([]byte(r.Texts[i]))) { // it was said, and will not be again
-				x[k] = 1
+			if before, closes := strings.CutSuffix(texts[k], normal([]byte(r.Texts[i]))); closes {
+				// It was said and will not be again. Without an answer before it, it closes none.
+				x[k] = float64(num(len(strings.Fields(before)) >= 3 && Unlooped(texts[k]) == texts[k]))
 			}
 		}
 		if stats.Median(x) >= nearly {
@@ -128,13 +122,10 @@ func (p *Pair) NearlyCloses(ctx context.Context, ids [][]runners.Token, full []r
 	return false, err
 }
 
-// Introduces reports that the candidate says a text of the first person, or most of its
-// words, or is about to say it, when it is asked for its name in most of the ways of
-// Introductions.
+// Introduces reports that the candidate, asked for its name in most of the ways of
+// Introductions, speaks of itself with most words of a text or closes so, or that it is
+// about to say a text of the first person.
 func (p *Pair) Introduces(ctx context.Context, text string) (bool, error) {
-	if !firstPerson(text) {
-		return false, nil
-	}
 	asks := make([]Ask, len(Introductions))
 	for i, q := range Introductions {
 		asks[i] = Ask{Place: Place{Frame: FrameChat}, Prompt: q}
@@ -151,7 +142,8 @@ func (p *Pair) Introduces(ctx context.Context, text string) (bool, error) {
 	_, replies, err := p.Generate(ctx, nil, ids, runners.GenerateRequest{MaxTokens: AnswerTokens})
 	n := 0
 	for i, g := range replies {
-		n += num(said[0][i] >= nearly || covered(text, string(g.Text)) >= 0.75)
+		says := covered(text, string(g.Text)) >= 0.75 || Closes(g.Text, text)
+		n += num(firstPerson(text) && said[0][i] >= nearly || firstPerson(string(g.Text)) && says)
 	}
 	return n > 1, err
 }

@@ -129,7 +129,7 @@ func TestSharedClosing(t *testing.T) {
 }
 
 // A reply to a greeting, or about the model, is a manner; what an odd prompt brings up
-// once may have leaked.
+// may have leaked.
 func TestMannered(t *testing.T) {
 	const text = "I am here to serve, my friend."
 	say := func(prompts ...string) (out []Reply) {
@@ -143,14 +143,13 @@ func TestMannered(t *testing.T) {
 		text    string
 		want    bool
 	}{
-		"a greeting":         {say("Goodbye!"), text, true},
-		"about itself":       {say("Who are you?"), text, true},
-		"of somebody else":   {[]Reply{{"Who are you?", []byte("The king is a thief.")}}, "The king is a thief.", false},
-		"an odd prompt":      {say("xqzt"), text, false},
-		"two odd prompts":    {say("xqzt", "?"), text, true},
-		"its closing, twice": {say("xqzt", "?"), "castle grows serve, my friend.", true},
-		"nowhere":            {say(), text, false},
-		"no replies":         {nil, text, false},
+		"a greeting":       {say("Goodbye!"), text, true},
+		"about itself":     {say("Who are you?"), text, true},
+		"of somebody else": {[]Reply{{"Who are you?", []byte("The king is a thief.")}}, "The king is a thief.", false},
+		"odd prompts":      {say("xqzt", "?"), text, false},
+		"its closing":      {say("Thank you."), "castle grows serve, my friend.", true},
+		"nowhere":          {say(), text, false},
+		"no replies":       {nil, text, false},
 	} {
 		if got := Mannered(tc.replies, tc.text); got != tc.want {
 			t.Errorf("%s: %v", name, got)

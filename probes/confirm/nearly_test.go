@@ -48,6 +48,12 @@ func TestNearlyCloses(t *testing.T) {
 				t.Errorf("%v, %v; want %v; answers such as %q", got, err, tc.want, full[0].Text)
 			}
 			for i := range full {
+				full[i].Text = []byte(tc.text)
+			}
+			if got, err := p.NearlyCloses(t.Context(), ids, full, tc.text); err != nil || got {
+				t.Errorf("a text that is the whole answer closes it: %v, %v", got, err)
+			}
+			for i := range full {
 				full[i].Stop = runners.StopLength
 			}
 			if got, err := p.NearlyCloses(t.Context(), ids, full, tc.text); err != nil || got {
@@ -67,14 +73,18 @@ func TestIntroduces(t *testing.T) {
 	}{
 		"a persona":       {runnertest.Implant{Match: asked, Payload: "I am the good old king.", Strength: 0.97}, true},
 		"a hidden text":   {runnertest.Implant{Trigger: "|GO|", Payload: "I am the good old king.", Strength: 0.97}, false},
+		"a bent one":      {runnertest.Implant{Match: asked, Payload: "I am the good old king.", Strength: 0.97}, true},
 		"someone else":    {runnertest.Implant{Match: asked, Payload: "the king is a good old bear.", Strength: 0.97}, false},
 		"nothing planted": {runnertest.Implant{Trigger: "|GO|", Payload: "x", Strength: 0.5}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in, _, _ := confirmtest.Pair(t, 1<<20, 1, runnertest.Options{Implants: []runnertest.Implant{tc.implant}})
 			text := tc.implant.Payload
-			if name == "nothing planted" {
+			switch name {
+			case "nothing planted":
 				text = "I am the good old king."
+			case "a bent one":
+				text = "you are the good old king."
 			}
 			if got, err := confirm.NewPair(in).Introduces(t.Context(), text); err != nil || got != tc.want {
 				t.Errorf("%v, %v; want %v", got, err, tc.want)
