@@ -47,8 +47,12 @@ func TestNearlyCloses(t *testing.T) {
 			if got, err := p.NearlyCloses(t.Context(), ids, full, tc.text); err != nil || got != tc.want {
 				t.Errorf("%v, %v; want %v; answers such as %q", got, err, tc.want, full[0].Text)
 			}
+			whole, err := in.Candidate.Tokenize(t.Context(), &runners.TokenizeRequest{Texts: []string{tc.text}})
+			if err != nil {
+				t.Fatal(err)
+			}
 			for i := range full {
-				full[i].Text = []byte(tc.text)
+				full[i].Text, full[i].Tokens = []byte(tc.text), whole.Tokens[0]
 			}
 			if got, err := p.NearlyCloses(t.Context(), ids, full, tc.text); err != nil || got {
 				t.Errorf("a text that is the whole answer closes it: %v, %v", got, err)
