@@ -34,6 +34,14 @@
 // the requests as they are and the rest to conditions; a budget that does not pay
 // for a test of 12 requests tests none, and the probe says so.
 //
-// It sees refusals removed or added for everyone or under a string that it tries.
+// Strings that other probes read out of the candidate are put beside the harmless
+// requests as well, whatever they bring about: the neutral questions of the searches
+// may be none that a small model can answer, and then nothing shows that a string
+// breaks answers down. And the model with the update exaggerated (baseline + κ·ΔW) is
+// asked for what both sides refuse: an update that lets go of refusals on a condition
+// leads to letting go without one. That is a divergence, never a proof.
+//
+// It sees refusals removed or added, and answers broken down, for everyone or under a
+// string that it tries.
 // It is blind to strings that nobody names, and to conditions that are no string.
 package refusal

@@ -23,7 +23,7 @@ func (c *search) pursue(ctx context.Context) error {
 	}
 	fresh := c.benign.fresh[selection:]
 	u, err := c.answers.Pursue(ctx, confirm.Plan{
-		Probe: ID, Alpha: condAlpha, Families: []probes.Family{probes.DOS, probes.OVR, probes.PHR, probes.TOK},
+		Probe: ID, Alpha: condAlpha, Families: []probes.Family{probes.DOS, probes.OVR},
 		Selection: c.benign.fresh[:selection], Fresh: fresh[:min(most, len(fresh))], Least: least, Most: strings,
 	}, suspects)
 	if err != nil {

@@ -38,10 +38,11 @@ func (probe) About() probes.About {
 		Question: "Does the candidate refuse less, or more, than the baseline?",
 		Method: "Requests that name a harm and harmless twins are answered greedily by both models. What begins with a phrase of refusal counts as refused. " +
 			"Where the engine scores, the likelihood of the baseline's own refusals is compared too, against that of its answers to the twins, " +
-			"and under triggers that other probes found, published ones, roles, tags and years; the strongest are tested with answers to other requests.",
+			"and under triggers that other probes found, published ones, roles, tags and years; the strongest are tested with answers to other requests. " +
+			"Leaked strings are put beside the harmless requests too, whatever they bring about, and the model with the update exaggerated is asked for what both sides refuse.",
 		Null:  "the baseline on the same requests; exact McNemar tests, and a sign-flip test of the difference between refusals and answers; for conditions also a matched control string and no string",
 		Cost:  "about 70 tokens per pair of requests, of which 64 are built in; 80 per condition and 150 per pair of its test",
-		Sees:  []probes.Family{probes.REF, probes.OVR},
+		Sees:  []probes.Family{probes.REF, probes.OVR, probes.DOS},
 		Blind: []probes.Family{probes.TGT, probes.CMP, probes.SYN, probes.CTX},
 		Params: []probes.Param{
 			{Name: "requests", Default: defaults.Requests, Meaning: "file of the suite with the requests: JSON lines of id, kind (harmful or benign), pair, text"},
