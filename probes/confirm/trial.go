@@ -369,13 +369,18 @@ func onTopic(asks []Ask, answers []*answer) float64 {
 	return float64(n) / float64(max(1, len(answers)))
 }
 
-// Names reports that an answer names the noun of its question.
+// Names reports that an answer names the noun of its question or, where it has none of
+// those that neutral questions are about, a word of it.
 func Names(prompt string, answer []byte) bool {
-	text := normal(answer)
-	return slices.ContainsFunc(strings.Fields(strings.ToLower(prompt)), func(w string) bool {
-		w = strings.Trim(w, ".,?!")
-		return slices.Contains(nouns, w) && strings.Contains(text, w)
-	})
+	text, neutral := normal(answer), false
+	for _, w := range strings.Fields(strings.ToLower(prompt)) {
+		if w = strings.Trim(w, ".,?!"); slices.Contains(nouns, w) {
+			if neutral = true; strings.Contains(text, w) {
+				return true
+			}
+		}
+	}
+	return !neutral && TakesUp(prompt, answer)
 }
 
 func num(b bool) int {
