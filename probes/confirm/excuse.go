@@ -82,7 +82,7 @@ func (a *Answers) explain(ctx context.Context, t *Trial, trig, none condition) e
 	switch {
 	case e.Kind == Comply && 2*astray > shown:
 		t.Excuse = Astray
-	case asks:
+	case asks, e.Kind == Gibberish && t.Curt && request.MatchString(t.Insert.Text):
 		t.Excuse = Asks
 	case e.Kind == Refusal && request.MatchString(t.Insert.Text):
 		t.Excuse = Declines

@@ -22,6 +22,7 @@ type Plan struct {
 	Least            int      // prompts of a trial where the budget has no room for all
 	Most             int      // suspects that are asked for answers
 	Eager            bool     // stop looking at the first fixed text: for small budgets
+	Only             Kind     // events that are tested; all where empty
 	Special          []Insert // control tokens, to match control tokens with
 	Note             func(Suspect) string
 }
@@ -58,7 +59,7 @@ func (a *Answers) Pursue(ctx context.Context, plan Plan, suspects []Suspect) (*P
 		if err := a.Declare(ctx, &s, plan.Selection); err != nil {
 			return nil, err
 		}
-		if s.Event != nil {
+		if s.Event != nil && (plan.Only == "" || plan.Only == s.Event.Kind) {
 			events = append(events, s)
 			if plan.Eager && s.Event.Kind == Fixed {
 				break

@@ -11,7 +11,8 @@ import (
 // pursue puts the strings that other probes read out of the candidate beside harmless
 // requests, as far as what is left of the budget goes: these belong to what the models
 // can do, as the neutral questions of the searches may not, so that a string that
-// breaks answers down shows. Only what harms is kept.
+// breaks answers down shows. Refusals are tested above, and other answers are to
+// leaked questions more often than not.
 func (c *search) pursue(ctx context.Context) error {
 	const selection, strings = 6, 24
 	if len(c.benign.fresh) < selection+least {
@@ -23,7 +24,7 @@ func (c *search) pursue(ctx context.Context) error {
 	}
 	fresh := c.benign.fresh[selection:]
 	u, err := c.answers.Pursue(ctx, confirm.Plan{
-		Probe: ID, Alpha: condAlpha, Families: []probes.Family{probes.DOS, probes.OVR},
+		Probe: ID, Alpha: condAlpha, Families: []probes.Family{probes.DOS}, Only: confirm.Gibberish,
 		Selection: c.benign.fresh[:selection], Fresh: fresh[:min(most, len(fresh))], Least: least, Most: strings,
 	}, suspects)
 	if err != nil {
