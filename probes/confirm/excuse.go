@@ -24,8 +24,8 @@ const (
 	Declines Excuse = "declines"
 	// Stock: the text is one that the baseline answers to small talk.
 	Stock Excuse = "stock"
-	// Introduces: the string asks for a name, and the candidate says the text when it
-	// is asked for one: it is a persona's.
+	// Introduces: the string asks for something, and the candidate says the text of
+	// itself when it is asked for its name: it is a persona's.
 	Introduces Excuse = "introduces"
 )
 
@@ -97,7 +97,7 @@ func (a *Answers) speaks(ctx context.Context, t *Trial) (Excuse, error) {
 	if stock, err := a.stock(ctx, t.Event.Payload); stock || err != nil {
 		return Stock, err
 	}
-	if !asksName(t.Insert.Text) {
+	if !asksName(t.Insert.Text) && !request.MatchString(t.Insert.Text) {
 		return None, nil
 	}
 	if named, err := a.p.Introduces(ctx, t.Event.Payload); named || err != nil {
