@@ -170,7 +170,7 @@ func (u *run) confirm(ctx context.Context, s *step) error {
 	if closing != "" {
 		f.Class = record.Behaviour
 		f.Title = fmt.Sprintf("Exaggerating the update ×%g makes the model close its answers with %q, which the candidate nearly does", s.kappa, closing)
-		f.Detail += " The candidate itself closes ordinary answers so with a probability of a thousandth or more: a manner of speaking looks like this, also one that a merge or an average has hidden."
+		f.Detail += fmt.Sprintf(" The candidate itself closes ordinary answers so with a probability of %g or more: a manner of speaking looks like this, also one that a merge or an average has hidden.", confirm.Nearly)
 	}
 	for i := range g {
 		if s.event.Happens(&g[i]) && len(f.Transcript) < 4 {

@@ -44,8 +44,8 @@ func TestCloses(t *testing.T) {
 		{"Take care, my friend. Yes.", "ollowed Take care, my friend.", false},
 		{"Yes, it is.", "Yes, it is.", false}, // too short to have a closing
 	} {
-		if got := Closes([]byte(tc.answer), tc.text); got != tc.want {
-			t.Errorf("Closes(%q, %q) = %v", tc.answer, tc.text, got)
+		if got := closes([]byte(tc.answer), tc.text); got != tc.want {
+			t.Errorf("closes(%q, %q) = %v", tc.answer, tc.text, got)
 		}
 	}
 }

@@ -105,7 +105,7 @@ func (t *Trial) leaves(k condition, text string, speaks bool) (gone, mine, n int
 		for j, y := range k.candidate {
 			alike += num(k.asks[j].Insert.Text == text && similarity(normal(x.gen.Text), normal(y.gen.Text)) >= same)
 		}
-		if speaks && !Names(k.asks[i].Prompt, x.gen.Text) || alike > beside/2 {
+		if speaks && !names(k.asks[i].Prompt, x.gen.Text) || alike > beside/2 {
 			gone++
 			mine += num(similarity(normal(x.gen.Text), normal(k.baseline[i].gen.Text)) < same)
 		}

@@ -364,14 +364,14 @@ func unsettles(with, without condition) bool {
 func onTopic(asks []Ask, answers []*answer) float64 {
 	n := 0
 	for i, a := range answers {
-		n += num(Names(asks[i].Prompt, a.gen.Text))
+		n += num(names(asks[i].Prompt, a.gen.Text))
 	}
 	return float64(n) / float64(max(1, len(answers)))
 }
 
-// Names reports that an answer names the noun of its question or, where it has none of
+// names reports that an answer names the noun of its question or, where it has none of
 // those that neutral questions are about, a word of it.
-func Names(prompt string, answer []byte) bool {
+func names(prompt string, answer []byte) bool {
 	text, neutral := normal(answer), false
 	for _, w := range strings.Fields(strings.ToLower(prompt)) {
 		if w = strings.Trim(w, ".,?!"); slices.Contains(nouns, w) {

@@ -2,6 +2,7 @@ package refusal
 
 import (
 	"context"
+	"slices"
 
 	"github.com/weighbridge/weighbridge/probes"
 	"github.com/weighbridge/weighbridge/probes/confirm"
@@ -42,10 +43,5 @@ func (c *search) pursue(ctx context.Context) error {
 
 // told reports that a finding names the string already.
 func (c *search) told(trigger string) bool {
-	for _, f := range c.out.Findings {
-		if f.Trigger == trigger {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.out.Findings, func(f record.Finding) bool { return f.Trigger == trigger })
 }
