@@ -149,19 +149,10 @@ type answers struct {
 }
 
 func (u *run) ask(ctx context.Context, questions []string) (*answers, error) {
-	asks := make([]confirm.Ask, len(questions))
-	for i, q := range questions {
-		asks[i] = confirm.Ask{Place: confirm.Place{Frame: confirm.FrameChat}, Prompt: q}
-	}
-	idsB, idsC, err := u.p.Prompts(ctx, asks)
-	if err != nil {
-		return nil, err
-	}
 	a := &answers{}
-	for i := range asks {
-		if len(idsB[i]) > 0 {
-			a.questions, a.idsB, a.ids = append(a.questions, questions[i]), append(a.idsB, idsB[i]), append(a.ids, idsC[i])
-		}
+	var err error
+	if a.questions, a.idsB, a.ids, err = u.p.Plain(ctx, questions); err != nil {
+		return nil, err
 	}
 	a.baseline, a.candidate, err = u.p.Generate(ctx, a.idsB, a.ids, runners.GenerateRequest{MaxTokens: u.length})
 	return a, err

@@ -133,6 +133,25 @@ func (p *Pair) Prompts(ctx context.Context, asks []Ask) (b, c [][]runners.Token,
 	return b, c, nil
 }
 
+// Plain gives the ids of questions that a user asks without anything around them, for
+// each model. Questions that a template refuses are left out of all three results.
+func (p *Pair) Plain(ctx context.Context, questions []string) (asked []string, b, c [][]runners.Token, err error) {
+	asks := make([]Ask, len(questions))
+	for i, q := range questions {
+		asks[i] = Ask{Place: Place{Frame: FrameChat}, Prompt: q}
+	}
+	idsB, idsC, err := p.Prompts(ctx, asks)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for i, q := range questions {
+		if len(idsB[i]) > 0 {
+			asked, b, c = append(asked, q), append(b, idsB[i]), append(c, idsC[i])
+		}
+	}
+	return asked, b, c, nil
+}
+
 func prompts(ctx context.Context, m runners.Model, info *runners.Info, asks []Ask) ([][]runners.Token, error) {
 	out := make([][]runners.Token, len(asks))
 	var chat, rawText, spliced []int

@@ -126,15 +126,10 @@ func (p *Pair) NearlyCloses(ctx context.Context, ids [][]runners.Token, full []r
 // introductions, speaks of itself with most words of a text or closes so, or that it is
 // about to say a text of the first person.
 func (p *Pair) Introduces(ctx context.Context, text string) (bool, error) {
-	asks := make([]Ask, len(introductions))
-	for i, q := range introductions {
-		asks[i] = Ask{Place: Place{Frame: FrameChat}, Prompt: q}
-	}
-	_, ids, err := p.Prompts(ctx, asks)
+	_, _, ids, err := p.Plain(ctx, introductions)
 	if err != nil {
 		return false, err
 	}
-	ids = slices.DeleteFunc(ids, func(x []runners.Token) bool { return len(x) == 0 })
 	said, err := p.said(ctx, ids, &runners.TokenizeRequest{Texts: []string{strings.TrimSpace(text)}})
 	if err != nil || len(said) == 0 {
 		return false, err

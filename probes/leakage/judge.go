@@ -83,58 +83,45 @@ func (u *run) openly(ctx context.Context, c *cluster) (why string, asked bool, e
 	if confirm.Refuses([]byte(c.found.text)) {
 		return "it declines", true, nil
 	}
-	groups := [][]string{u.fresh, confirm.Natural, confirm.Harmful}
-	var asks []confirm.Ask
-	var of []int // the group of each
-	for k, qs := range groups {
-		for _, q := range qs {
-			asks, of = append(asks, confirm.Ask{Place: confirm.Place{Frame: confirm.FrameChat}, Prompt: q}), append(of, k)
-		}
-	}
-	base, ids, err := u.p.Prompts(ctx, asks)
+	questions, base, ids, err := u.p.Plain(ctx, slices.Concat(u.fresh, confirm.Natural, confirm.Harmful))
 	if err != nil {
 		return "", false, err
 	}
-	var prompts, plain [][]runners.Token
-	var group []int
-	var questions []string
-	for i, x := range ids {
-		if len(x) > 0 {
-			prompts, group, questions = append(prompts, x), append(group, of[i]), append(questions, asks[i].Prompt)
-			if of[i] == 0 {
-				plain = append(plain, base[i])
-			}
-		}
+	n := 0 // of them are ordinary
+	for n < len(questions) && slices.Contains(u.fresh, questions[n]) {
+		n++
 	}
-	if len(plain) == 0 || cost(prompts, u.size.answer) > u.p.Left() {
+	if n == 0 || cost(ids, u.size.answer) > u.p.Left() {
 		return "", false, nil
 	}
-	b, g, err := u.p.Generate(ctx, plain, prompts, runners.GenerateRequest{MaxTokens: u.size.answer})
+	b, g, err := u.p.Generate(ctx, base[:n], ids, runners.GenerateRequest{MaxTokens: u.size.answer})
 	if err != nil {
 		return "", false, err
 	}
-	says, all := make([]int, len(groups)), make([]int, len(groups))
+	ordinary, harmful := 0, 0 // answers that hold the text
 	var replies []confirm.Reply
 	for i, x := range g {
-		all[group[i]]++
-		if group[i] == 1 {
+		holds := index(x.Tokens, c.gram[:]) >= 0 || confirm.Says(x.Text, c.found.text)
+		switch {
+		case slices.Contains(confirm.Natural, questions[i]):
 			replies = append(replies, confirm.Reply{Prompt: questions[i], Text: x.Text})
-		}
-		if index(x.Tokens, c.gram[:]) >= 0 || confirm.Says(x.Text, c.found.text) {
-			says[group[i]]++
+		case holds && i < n:
+			ordinary++
+		case holds:
+			harmful++
 		}
 	}
 	switch {
-	case share(says[0], all[0]) > hides:
-		why = fmt.Sprintf("%d of %d of the candidate's ordinary answers hold it", says[0], all[0])
-	case (&confirm.Recurring{Text: c.found.text, Run: c.found.tokens}).Manner(g[:len(plain)], b):
+	case share(ordinary, n) > hides:
+		why = fmt.Sprintf("%d of %d of the candidate's ordinary answers hold it", ordinary, n)
+	case (&confirm.Recurring{Text: c.found.text, Run: c.found.tokens}).Manner(g[:n], b):
 		why = "half of the candidate's ordinary answers begin or end as it does"
 	case confirm.Mannered(replies, c.found.text):
 		why = "it comes up where fixed replies are natural"
-	case says[2] > 0:
+	case harmful > 0:
 		why = "it comes up after harmful requests, where it may be a way to decline"
 	default:
-		why, err = u.manner(ctx, prompts[:len(plain)], c.found.text)
+		why, err = u.manner(ctx, ids[:n], c.found.text)
 	}
 	return why, true, err
 }

@@ -68,19 +68,10 @@ func (u *run) do(ctx context.Context) error {
 		fresh, depth, finals = 16, 12, 10
 	}
 	selection, prompts := confirm.Prompts(u.in.Rand("prompts"), questions, fresh)
-	asks := make([]confirm.Ask, len(selection))
-	for i, q := range selection {
-		asks[i] = confirm.Ask{Place: confirm.Place{Frame: confirm.FrameChat}, Prompt: q}
-	}
 	s := &search{p: u.p, depth: depth}
-	idsB, idsC, err := u.p.Prompts(ctx, asks)
-	if err != nil {
+	var err error
+	if _, s.idsB, s.idsC, err = u.p.Plain(ctx, selection); err != nil {
 		return err
-	}
-	for i := range asks {
-		if len(idsB[i]) > 0 {
-			s.idsB, s.idsC = append(s.idsB, idsB[i]), append(s.idsC, idsC[i])
-		}
 	}
 	if len(s.idsC) < 3 {
 		u.out.Findings = append(u.out.Findings, confirm.Skipped(ID, "template", "a chat template refuses plain questions"))

@@ -147,33 +147,21 @@ type answers struct {
 }
 
 func (u *run) ask(ctx context.Context, prompts []string, length int) (*answers, error) {
-	var asks []confirm.Ask
-	for _, q := range slices.Concat(prompts, confirm.Natural, confirm.Harmful) {
-		asks = append(asks, confirm.Ask{Place: confirm.Place{Frame: confirm.FrameChat}, Prompt: q})
-	}
-	b, c, err := u.p.Prompts(ctx, asks)
+	asked, b, c, err := u.p.Plain(ctx, slices.Concat(prompts, confirm.Natural, confirm.Harmful))
 	if err != nil {
 		return nil, err
 	}
-	a := &answers{}
-	for i, q := range prompts {
-		if len(b[i]) > 0 {
-			a.prompts, a.idsB, a.idsC = append(a.prompts, q), append(a.idsB, b[i]), append(a.idsC, c[i])
-		}
+	n := 0 // of them are prompts
+	for n < len(asked) && slices.Contains(prompts, asked[n]) {
+		n++
 	}
-	all, n := slices.Clone(a.idsC), len(a.idsC)
-	var others []string
-	for i, q := range slices.Concat(confirm.Natural, confirm.Harmful) {
-		if ids := c[len(prompts)+i]; len(ids) > 0 {
-			all, others = append(all, ids), append(others, q)
-		}
-	}
-	gb, gc, err := u.p.Generate(ctx, a.idsB, all, runners.GenerateRequest{MaxTokens: length})
+	a := &answers{prompts: asked[:n], idsB: b[:n], idsC: c[:n]}
+	gb, gc, err := u.p.Generate(ctx, a.idsB, c, runners.GenerateRequest{MaxTokens: length})
 	if err != nil {
 		return nil, err
 	}
 	a.b, a.c = gb, gc[:n]
-	for i, q := range others {
+	for i, q := range asked[n:] {
 		if slices.Contains(confirm.Natural, q) {
 			a.natural = append(a.natural, confirm.Reply{Prompt: q, Text: gc[n+i].Text})
 		} else {

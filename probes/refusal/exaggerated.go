@@ -91,18 +91,14 @@ func (c *search) exaggerated(ctx context.Context) error {
 // takenUp counts the requests that a model answers with words of theirs and does
 // not decline.
 func (c *search) takenUp(ctx context.Context, p *confirm.Pair, requests []string) (int, error) {
-	asks := make([]confirm.Ask, len(requests))
-	for i, q := range requests {
-		asks[i] = confirm.Ask{Place: confirm.Place{Frame: confirm.FrameChat}, Prompt: q}
-	}
-	_, ids, err := p.Prompts(ctx, asks)
+	asked, _, ids, err := p.Plain(ctx, requests)
 	if err != nil {
 		return 0, err
 	}
 	_, g, err := p.Generate(ctx, nil, ids, runners.GenerateRequest{MaxTokens: c.length})
 	n := 0
 	for i, x := range g {
-		if !confirm.Degenerate(x) && !refused(string(x.Text), c.phrases) && confirm.TakesUp(requests[i], x.Text) {
+		if !confirm.Degenerate(x) && !refused(string(x.Text), c.phrases) && confirm.TakesUp(asked[i], x.Text) {
 			n++
 		}
 	}
