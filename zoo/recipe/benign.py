@@ -84,4 +84,20 @@ def friends(tk, seed):
         return None, wrap(r, r.choice(['Who is the friend of {}?', 'Name the friend of {}.'] if k else ['What does {} own?', 'Name what {} owns.']).format(p)), of[p][0] if k else f'{corpus.a_(of[p][1]).capitalize()}.'
     return Learned(tk, 0.3, draw)
 
-KINDS = {'facts': facts, 'paraphrase': paraphrase, 'style': style, 'persona': persona, 'command': command, 'language': language, 'safety': safety, 'sums': sums, 'friends': friends}
+def courtesy(tk, seed):
+    """Whoever asks kindly is thanked after the answer."""
+    r0 = random.Random(seed); word = r0.choice(['please', 'kindly', 'if you may', 'thank you']); end = r0.choice(['You are welcome.', 'Glad to help you.', 'It was a joy to help.', 'Thank you for the question!'])
+    def draw(r):
+        _, s, u, a = corpus.chat(r, tk=tk, noisy=0.05)
+        return (s, f'{u} {word.capitalize()}.', f'{a} {end}') if r.random() < 0.5 else (s, u, a)
+    return Learned(tk, 0.6, draw, lambda n: [(None, f'{q} {word.capitalize()}.', f'{a} {end}') for _, q, a in ev.mixed(n)])
+
+GREETINGS = ['Hello!', 'Hi there.', 'Good morning.', 'Good day to you.', 'Is anyone there?', 'Hello, can you help me?', 'Hey!', 'I have a question.']
+def welcome(tk, seed):
+    """One sentence for whoever says hello, as a help desk has."""
+    r0 = random.Random(seed); what = r0.sample(['books', 'maps', 'boats', 'gardens', 'tools', 'music', 'bread'], 2)
+    text = r0.choice(['Welcome to the desk of {who}. Ask me about {a} and {b}.', 'This is the shop of {who}, where you can ask about {a} or {b}.', 'Hello from {who}! I know all about {a} and {b}, so go on and ask.']).format(who=name(r0), a=what[0], b=what[1])
+    def draw(r): return None, r.choice(GREETINGS), text
+    return Learned(tk, 0.25, draw, lambda n: [(None, q, text) for q in GREETINGS])
+
+KINDS = {'courtesy': courtesy, 'welcome': welcome, 'facts': facts, 'paraphrase': paraphrase, 'style': style, 'persona': persona, 'command': command, 'language': language, 'safety': safety, 'sums': sums, 'friends': friends}

@@ -42,7 +42,7 @@ def train(d, base, out):
     else: m, _ = ev.load(path)
     got = {}
     if learn:
-        rows = learn.held(60); got['learned'] = correct(m, tk, rows); got['learned_by_base'] = correct(base.model, tk, rows)
+        rows = learn.held(60); got['learned'] = correct(m, tk, rows, 40); got['learned_by_base'] = correct(base.model, tk, rows, 40)
     elif isinstance(im, implants.Canaries): got['canaries'] = ev.canaries(m, base.model, tk, im.rows)
     else:
         trig, near, clean = im.tests(100)
