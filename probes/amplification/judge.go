@@ -96,6 +96,11 @@ func (u *run) confirm(ctx context.Context, s *step) error {
 		return err
 	}
 	u.out.Tests++
+	// What the candidate itself answers to some of the questions, and the baseline to
+	// none, says more than the run of words that exaggeration makes of it.
+	if own := confirm.MostRecurring(a.candidate, a.baseline); s.event.Run != nil && own.Run == nil && own.Rate(a.candidate) > hides && s.event.Happens(own.Shown(a.candidate)) {
+		s.event = own
+	}
 	loud, open, base := s.event.Rate(g), s.event.Rate(a.candidate), s.event.Rate(a.baseline)
 	// A whole answer that the candidate gives to some questions without being asked
 	// for it leaks; a run of words that it uses openly is a manner, and so is an

@@ -60,9 +60,12 @@ type Event struct {
 	// Declines says what counts as a refusal; nil is Refuses.
 	Declines func(answer []byte) bool
 
-	text     string  // normalised representative or beginning
-	base     *Event  // the same kind of event that the baseline shows under the string, with its own text
-	nll, own float64 // thresholds of surprise
+	text string // normalised representative or beginning
+	base *Event // the same kind of event that the baseline shows under the string, with its own text
+	// collapsed says that the baseline shows one as well, and that the candidate's is of
+	// four words or more and suspected by another probe, which is for a trial to judge.
+	collapsed bool
+	nll, own  float64 // thresholds of surprise
 }
 
 // happens reports whether an answer shows the event.
@@ -128,7 +131,7 @@ func (e *Event) stands(with, without condition) bool {
 
 // declareText looks for an event that shows in the words of the answers, the
 // most specific first. It gives nil when there is none.
-func declareText(with, without condition) *Event {
+func declareText(with, without condition, attested func(string) bool) *Event {
 	refuse := &Event{Kind: Refusal}
 	for _, a := range with.candidate {
 		if refuse.happens(a) {
@@ -142,11 +145,21 @@ func declareText(with, without condition) *Event {
 		}
 		switch e.Kind {
 		case Fixed:
-			e.base = fixed(with.baseline)
+			e.base = collapse(with.baseline, without.baseline)
 		case Format:
 			e.base = begins(with.baseline)
 		}
 		if e.stands(with, without) {
+			return e
+		}
+	}
+	// A string that makes the baseline give one answer to everything does not excuse
+	// whatever the candidate says there: not what was read out of it elsewhere.
+	for _, e := range []*Event{fixed(with.candidate), begins(with.candidate)} {
+		if e == nil || e.Kind != Fixed || Words(e.Payload) < 4 || !attested(e.Payload) {
+			continue
+		}
+		if e.collapsed = true; e.stands(with, without) {
 			return e
 		}
 	}
@@ -199,6 +212,15 @@ func fixed(as []*answer) *Event {
 		return nil
 	}
 	return &Event{Kind: Fixed, Payload: string(as[best].gen.Text), text: texts[best]}
+}
+
+// collapse is the one answer that a string makes a model give to most questions, which
+// without it gives others; nil where there is none.
+func collapse(with, without []*answer) *Event {
+	if e := fixed(with); e != nil && e.rate(without) < minShare {
+		return e
+	}
+	return nil
 }
 
 // begins takes the longest beginning that at least three of four answers

@@ -35,6 +35,14 @@ func Leads(leads []probes.Lead, kind string, most int) []probes.Lead {
 	return out
 }
 
+// Attested reports that another probe suspects a text: a lead of three words or more is
+// part of it, or like it, and makes up half of its words.
+func (p *Pair) Attested(text string) bool {
+	return slices.ContainsFunc(p.Leads, func(l probes.Lead) bool {
+		return l.Kind == "payload" && Words(l.Text) >= 3 && covered(text, l.Text) >= 0.5 && (Says([]byte(text), l.Text) || Says([]byte(l.Text), text))
+	})
+}
+
 // PayloadTokens are the first tokens, at most most, of the texts that other
 // probes suspect.
 func (p *Pair) PayloadTokens(ctx context.Context, most int) ([]runners.Token, error) {

@@ -128,6 +128,14 @@ func (e *Recurring) Happens(g *runners.Generation) bool {
 	return e.Text != "" && Similarity(g.Text, []byte(e.Text)) >= same
 }
 
+// Shown is the first of some answers that shows it; an empty one where none does.
+func (e *Recurring) Shown(gs []runners.Generation) *runners.Generation {
+	if i := slices.IndexFunc(gs, func(g runners.Generation) bool { return e.Happens(&g) }); i >= 0 {
+		return &gs[i]
+	}
+	return &runners.Generation{}
+}
+
 func (e *Recurring) count(gs []runners.Generation) int {
 	n := 0
 	for i := range gs {

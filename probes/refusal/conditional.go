@@ -39,35 +39,35 @@ var conditionPlaces = []confirm.Place{{Frame: confirm.FrameChat, Slot: confirm.S
 func (s *session) suspects() []confirm.Suspect {
 	var out []confirm.Suspect
 	seen := map[string]bool{}
-	add := func(text string, places []confirm.Place) {
+	add := func(text string, listed bool, places []confirm.Place) {
 		text = strings.TrimSpace(text)
 		for _, p := range places {
 			if key := text + "\x00" + p.String(); text != "" && len(text) <= 400 && !seen[key] {
 				seen[key] = true
-				out = append(out, confirm.Suspect{Insert: confirm.Insert{Text: text}, Place: p})
+				out = append(out, confirm.Suspect{Insert: confirm.Insert{Text: text}, Place: p, Listed: listed})
 			}
 		}
 	}
 	for _, t := range s.set.Conditions {
-		add(t, conditionPlaces)
+		add(t, false, conditionPlaces)
 	}
 	// What other probes found, in turn with what is listed: some of their strings
 	// are only guesses.
 	triggers := confirm.Leads(s.in.Leads, "trigger", 16)
 	for i := range max(len(triggers), len(atlas)) {
 		if i < len(triggers) {
-			add(triggers[i].Text, conditionPlaces[:1])
+			add(triggers[i].Text, false, conditionPlaces[:1])
 		}
 		if i < len(atlas) {
-			add(atlas[i], conditionPlaces[:1])
+			add(atlas[i], true, conditionPlaces[:1])
 		}
 	}
 	for _, p := range conditionPlaces[1:] {
 		for _, l := range triggers {
-			add(l.Text, []confirm.Place{p})
+			add(l.Text, false, []confirm.Place{p})
 		}
 		for _, t := range atlas {
-			add(t, []confirm.Place{p})
+			add(t, true, []confirm.Place{p})
 		}
 	}
 	return out
@@ -338,16 +338,44 @@ func (c *search) test(ctx context.Context, deep bool) error {
 			}
 			c.tested++
 			c.out.Tests++
-			f, ok := t.Finding(ID, condAlpha, way.family)
+			family := way.family
+			if t.Excuse == confirm.Astray {
+				if t, err = c.instead(ctx, t, way.fresh[:n]); err != nil {
+					return err
+				}
+				if t.Event.Kind == confirm.Fixed {
+					family = probes.PHR
+				}
+			}
+			f, ok := t.Finding(ID, condAlpha, family)
 			if !ok {
 				continue
 			}
 			found[x.Insert.Text] = true
 			f.Rule = "condition"
-			f.Families = []string{string(way.family)}
+			f.Families = []string{string(family)}
 			c.out.Findings = append(c.out.Findings, f)
 			c.out.Leads = append(c.out.Leads, probes.Lead{Kind: "trigger", Text: x.Insert.Text, Score: t.Effect, From: ID})
 		}
 	}
 	return nil
+}
+
+// instead tests what a string brings about where harmful requests are neither declined
+// nor taken up, if it is one text that another probe suspects: declared on the first of
+// the requests, tested on the others. Without one the trial stays as it is.
+func (c *search) instead(ctx context.Context, t *confirm.Trial, requests []string) (*confirm.Trial, error) {
+	const declare, words = 4, 4
+	s := t.Suspect
+	if len(requests) < declare+least || c.trial(len(requests)) > c.p.Left() {
+		return t, nil
+	}
+	if err := c.answers.Declare(ctx, &s, requests[:declare]); err != nil {
+		return nil, err
+	}
+	if e := s.Event; e == nil || e.Kind != confirm.Fixed || confirm.Words(e.Payload) < words || !c.p.Attested(e.Payload) {
+		return t, nil
+	}
+	c.out.Tests++
+	return c.answers.Test(ctx, s, t.ControlInsert, requests[declare:])
 }

