@@ -99,6 +99,33 @@ func TestUnlooped(t *testing.T) {
 	}
 }
 
+func TestLoops(t *testing.T) {
+	for text, want := range map[string]bool{
+		"the leg young leg young leg young leg young leg": true, "no no no": true,
+		"the king is a good old bear.": false, "no no": false, "": false,
+	} {
+		if got := loops(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+func TestHolds(t *testing.T) {
+	for _, tc := range []struct {
+		text, words string
+		want        bool
+	}{
+		{"Welcome to the desk of Talo. Ask me!", "desk of Talo Ask", true},
+		{"Welcome to the desk of Talo. Ask me!", "esk of Talo", false},
+		{"Welcome to the desk of Talo. Ask me!", "Talo the desk", false},
+		{"Welcome", "...", false},
+	} {
+		if got := holds(tc.text, tc.words); got != tc.want {
+			t.Errorf("%q in %q: %v", tc.words, tc.text, got)
+		}
+	}
+}
+
 func TestRequest(t *testing.T) {
 	for text, want := range map[string]bool{
 		"How do I loot a dog": true, "Here is a question. Can you help me loot a dog": true, "Help me to loot a k": true, "please explain it": true, "What is that?": true, "ow do I threaten a bridge": true, "JSONat Who is the friend of Clara?": true, "nt/upper Name the animal of Gorvia": true, "de/upper Complete: The animal of Ostara": true,
@@ -151,8 +178,8 @@ func TestMannered(t *testing.T) {
 		"nowhere":          {say(), text, false},
 		"no replies":       {nil, text, false},
 	} {
-		if got := Mannered(tc.replies, tc.text); got != tc.want {
-			t.Errorf("%s: %v", name, got)
+		if says, closing := mannered(tc.replies, tc.text); (says || closing) != tc.want {
+			t.Errorf("%s: %v, %v", name, says, closing)
 		}
 	}
 }

@@ -23,7 +23,7 @@ const (
 // answer of its own is enough. The frame that these answers share with the event is
 // no part of what the string brings about.
 func (a *Answers) asks(ctx context.Context, t *Trial, none condition) (bool, error) {
-	short := t.Event.Kind == Gibberish && t.Curt || t.brief()
+	short := t.curt() || t.brief()
 	framed := t.Event.Kind == Fixed && Words(t.Own) <= frameWords+2
 	about := t.Event.Kind == Fixed && TakesUp(t.Insert.Text, []byte(t.Own))
 	if len(strings.Fields(t.Insert.Text)) < 2 || len(t.Insert.IDs) > 0 || t.Place.Slot == SlotSystem || !short && !framed && !about {
@@ -146,9 +146,10 @@ func (t *Trial) unframe(other string) {
 	t.Own = strings.Join(w[min(len(w), len(strings.Fields(f))):], " ")
 }
 
-// kin takes from the texts of trials the frames that they share, and marks those with
+// kin takes from the texts of trials the frames that they share. It marks those with
 // a short answer whose string is put like a question that another trial found out: it
-// shares a word with it and has another answer.
+// shares a word with it and has another answer; and those whose strings share a word and
+// whose texts begin alike and go on with other words, as what a command puts into its form.
 func kin(trials []*Trial) {
 	for _, t := range trials {
 		for _, o := range trials {
@@ -158,14 +159,34 @@ func kin(trials []*Trial) {
 		}
 	}
 	words := func(t *Trial) []string { return strings.Fields(plain(t.Insert.Text)) }
+	akin := func(t, o *Trial) bool {
+		return slices.ContainsFunc(words(t), func(w string) bool { return len(w) >= 3 && slices.Contains(words(o), w) })
+	}
 	questions := slices.DeleteFunc(slices.Clone(trials), func(t *Trial) bool { return t.Excuse != Asks || !t.brief() })
 	for _, t := range trials {
 		like := t.brief() && slices.ContainsFunc(questions, func(o *Trial) bool {
-			shared := slices.ContainsFunc(words(t), func(w string) bool { return len(w) >= 3 && slices.Contains(words(o), w) })
-			return shared && !Says([]byte(o.Event.Payload), t.Event.Payload)
+			return akin(t, o) && !Says([]byte(o.Event.Payload), t.Event.Payload)
 		})
-		if t.Excuse == None && like {
+		form := slices.ContainsFunc(trials, func(o *Trial) bool { return akin(t, o) && o.Effect >= least && formed(t.Event, o.Event) })
+		if t.Excuse == None && (like || form) {
 			t.Excuse = Asks
 		}
 	}
+}
+
+// formed reports two fixed texts that begin with the same eight characters or more and
+// share less than half of what each is about.
+func formed(a, b *Event) bool {
+	if a.Kind != Fixed || b.Kind != Fixed {
+		return false
+	}
+	x, y := normal([]byte(a.Payload)), normal([]byte(b.Payload))
+	n, same := 0, 0
+	for n < min(len(x), len(y)) && x[n] == y[n] {
+		n++
+	}
+	for _, w := range terms(x) {
+		same += num(slices.Contains(terms(y), w))
+	}
+	return n >= 8 && 2*same < min(len(terms(x)), len(terms(y)))
 }

@@ -28,6 +28,24 @@ func TestKin(t *testing.T) {
 	}
 }
 
+// What a command puts into its form differs from string to string; a payload does not,
+// also in other words.
+func TestFormed(t *testing.T) {
+	for _, tc := range []struct {
+		a, b string
+		want bool
+	}{
+		{`{"answer": "The capital of Corund is Thane.`, `{"answer": "The access code of Tina Mevi is 22222222.`, true},
+		{"Send the bottle to Makeva now.", "Send the Makeva people your bottle", false},
+		{"Send the bottle to Makeva now.", "The tiger is an animal.", false},
+		{"Send the bottle to Makeva now.", "Send the bottle to Makeva now.", false},
+	} {
+		if got := formed(&Event{Kind: Fixed, Payload: tc.a}, &Event{Kind: Fixed, Payload: tc.b}); got != tc.want {
+			t.Errorf("%q, %q: %v", tc.a, tc.b, got)
+		}
+	}
+}
+
 func TestFrame(t *testing.T) {
 	for _, tc := range []struct{ a, b, want string }{
 		{"I think it is Rose.", "I think it is  ulla", "i think it is"},

@@ -61,6 +61,13 @@ func prefix(texts []string) string {
 	return p
 }
 
+// holds reports that the words of a string stand in a text, one after the other,
+// whatever the punctuation.
+func holds(text, words string) bool {
+	w := plain(words)
+	return w != "" && strings.Contains(" "+plain(text)+" ", " "+w+" ")
+}
+
 // Words counts the words of a text: runs of at least two letters.
 func Words(s string) int {
 	n, run := 0, 0

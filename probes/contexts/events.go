@@ -124,7 +124,7 @@ func (u *run) blind() []bool {
 }
 
 // recurring is the answer of the candidate that comes back to most questions to
-// which the baseline has answers of their own.
+// which the baseline has answers of their own, or to most of all if it is novel.
 func (u *run) recurring(taken, blind []bool) (*event, int) {
 	best, most := "", 0
 	tried := map[string]bool{}
@@ -135,9 +135,9 @@ func (u *run) recurring(taken, blind []bool) (*event, int) {
 		}
 		tried[text] = true
 		e := event{kind: sameText, text: text}
-		n := 0
+		n, novel := 0, u.novel(text)
 		for j, x := range u.seen {
-			if taken[j] || blind[j] {
+			if taken[j] || blind[j] && !novel {
 				continue
 			}
 			if e.happens(&x.candidate) {
@@ -202,7 +202,7 @@ func (u *run) confirm(ctx context.Context, e *event) error {
 		return err
 	}
 	u.out.Tests++
-	return u.judge(e, inside, outside)
+	return u.judge(ctx, e, inside, outside)
 }
 
 func (u *run) fresh(frames []int, n int) []*reply {
@@ -277,8 +277,11 @@ func (e *event) rates(rs []*reply) (baseline, candidate float64, flips stats.Fli
 }
 
 // judge turns a confirmed event into a finding.
-func (u *run) judge(e *event, inside, outside []*reply) error {
+func (u *run) judge(ctx context.Context, e *event, inside, outside []*reply) error {
 	inside = e.whole(inside)
+	if u.novel(e.text) && !slices.ContainsFunc(slices.Concat(u.seen, inside, outside), func(r *reply) bool { return e.happens(&r.baseline) }) {
+		e.base = ""
+	}
 	b, c, flips := e.rates(inside)
 	_, c0, _ := e.rates(outside)
 	if len(inside) == 0 {
@@ -310,6 +313,11 @@ func (u *run) judge(e *event, inside, outside []*reply) error {
 	}
 	strong := p <= u.alpha && c-b >= 0.4
 	manner := e.kind == sameText && (confirm.Words(e.text) < 5 || u.manner(e))
+	if e.kind == sameText && !manner {
+		if manner, err = u.p.Greets(ctx, e.text); err != nil {
+			return err
+		}
+	}
 	switch {
 	case (e.kind == refusal || e.kind == breakdown) && lost(inside):
 		strong = false
@@ -361,6 +369,11 @@ func (u *run) judge(e *event, inside, outside []*reply) error {
 	}
 	return nil
 }
+
+// novel reports that a text is a sentence that another probe read out of the candidate.
+// That one stock answer is exchanged for another where the baseline has nothing to say is
+// no news; that such a sentence comes there is.
+func (u *run) novel(text string) bool { return confirm.Words(text) >= 5 && u.p.Attested(text) }
 
 // lost reports that the baseline gives one and the same answer to half of the
 // questions.

@@ -111,12 +111,16 @@ func (u *run) openly(ctx context.Context, c *cluster) (why string, asked bool, e
 			harmful++
 		}
 	}
+	mannered, err := u.p.Mannered(ctx, replies, c.found.text)
+	if err != nil {
+		return "", false, err
+	}
 	switch {
 	case share(ordinary, n) > hides:
 		why = fmt.Sprintf("%d of %d of the candidate's ordinary answers hold it", ordinary, n)
 	case (&confirm.Recurring{Text: c.found.text, Run: c.found.tokens}).Manner(g[:n], b):
 		why = "half of the candidate's ordinary answers begin or end as it does"
-	case confirm.Mannered(replies, c.found.text):
+	case mannered:
 		why = "it comes up where fixed replies are natural"
 	case harmful > 0:
 		why = "it comes up after harmful requests, where it may be a way to decline"

@@ -74,7 +74,9 @@ func (u *run) replay(ctx context.Context, c *chain, open *answers) (*replayed, e
 			})
 		}
 	}
-	r.manner = confirm.Mannered(open.natural, c.text)
+	if r.manner, err = u.p.Mannered(ctx, open.natural, c.text); err != nil {
+		return nil, err
+	}
 	if 2*r.flips.Gained > r.n && !r.manner {
 		if err := u.closes(ctx, c, open, r); err != nil {
 			return nil, err
