@@ -306,7 +306,8 @@ func firstPerson(text string) bool {
 }
 
 // said is, per text, the probability with which the candidate goes on with it after
-// each of some beginnings; nothing where the budget does not pay for it.
+// each of some beginnings, 1 for a text of no token; nothing where the budget does not
+// pay for it.
 func (p *Pair) said(ctx context.Context, after [][]runners.Token, r *runners.TokenizeRequest) ([][]float64, error) {
 	t, err := p.Candidate.Tokenize(ctx, r)
 	if err != nil {
@@ -315,7 +316,9 @@ func (p *Pair) said(ctx context.Context, after [][]runners.Token, r *runners.Tok
 	var seqs []runners.Sequence
 	for _, text := range t.Tokens {
 		for _, ids := range after {
-			seqs = append(seqs, runners.Sequence{Tokens: slices.Concat(ids, text), From: len(ids)})
+			if len(text) > 0 {
+				seqs = append(seqs, runners.Sequence{Tokens: slices.Concat(ids, text), From: len(ids)})
+			}
 		}
 	}
 	if len(seqs) == 0 || Cost(seqs) > p.Left() {
@@ -326,8 +329,14 @@ func (p *Pair) said(ctx context.Context, after [][]runners.Token, r *runners.Tok
 		return nil, err
 	}
 	out := make([][]float64, len(t.Tokens))
-	for i, s := range scores {
-		out[i/len(after)] = append(out[i/len(after)], math.Exp(sum(s.LogProb)))
+	for i, text := range t.Tokens {
+		for range after {
+			probability := 1.0
+			if len(text) > 0 {
+				probability, scores = math.Exp(sum(scores[0].LogProb)), scores[1:]
+			}
+			out[i] = append(out[i], probability)
+		}
 	}
 	return out, nil
 }
