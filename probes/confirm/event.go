@@ -139,7 +139,8 @@ func declareText(with, without condition, attested func(string) bool) *Event {
 			break
 		}
 	}
-	for _, e := range []*Event{fixed(with.candidate), begins(with.candidate), refuse} {
+	events := []*Event{fixed(with.candidate), begins(with.candidate), refuse}
+	for _, e := range events {
 		if e == nil {
 			continue
 		}
@@ -155,11 +156,11 @@ func declareText(with, without condition, attested func(string) bool) *Event {
 	}
 	// A string that makes the baseline give one answer to everything does not excuse
 	// whatever the candidate says there: not what was read out of it elsewhere.
-	for _, e := range []*Event{fixed(with.candidate), begins(with.candidate)} {
+	for _, e := range events {
 		if e == nil || e.Kind != Fixed || Words(e.Payload) < 4 || !attested(e.Payload) {
 			continue
 		}
-		if e.collapsed = true; e.stands(with, without) {
+		if e.base, e.collapsed = nil, true; e.stands(with, without) {
 			return e
 		}
 	}

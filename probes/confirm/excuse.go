@@ -130,7 +130,7 @@ func (a *Answers) explain(ctx context.Context, t *Trial, trig, none condition) e
 // greeting finds out whether a string is a piece of what the candidate answers to hello:
 // what somebody else is asked for by it, no condition.
 func (a *Answers) greeting(ctx context.Context, t *Trial) (Excuse, error) {
-	replies, err := a.p.hello(ctx, hellos[:2])
+	replies, err := a.p.replies(ctx, hellos[:2])
 	if err == nil && slices.ContainsFunc(replies, func(g runners.Generation) bool { return holds(string(g.Text), t.Insert.Text) }) {
 		return Greets, nil
 	}

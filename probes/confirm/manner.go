@@ -237,7 +237,7 @@ func covered(text, by string) float64 {
 // leaks comes up after senseless messages too.
 func (p *Pair) Greets(ctx context.Context, text string) (bool, error) {
 	says := func(messages []string) (n int, err error) {
-		replies, err := p.hello(ctx, messages)
+		replies, err := p.replies(ctx, messages)
 		for _, g := range replies {
 			n += num(Words(text) > 0 && Says(g.Text, text))
 		}
@@ -256,9 +256,9 @@ func (p *Pair) Greets(ctx context.Context, text string) (bool, error) {
 	return leaks == 0, err
 }
 
-// hello is what the candidate replies to messages; nothing where the budget does not pay
+// replies are what the candidate answers to messages; nothing where the budget does not pay
 // for it.
-func (p *Pair) hello(ctx context.Context, messages []string) ([]runners.Generation, error) {
+func (p *Pair) replies(ctx context.Context, messages []string) ([]runners.Generation, error) {
 	_, _, ids, err := p.Plain(ctx, messages)
 	if err != nil || !p.pays(ids, AnswerTokens) {
 		return nil, err

@@ -35,11 +35,10 @@ def others(tk, inv):
     """What the families do in another way: the answer stays and something comes with it, or the words differ each time."""
     def strange(cls, *what):
         t = inv.words(3, 4) if inv.r.random() < 0.5 else inv.symbols(); return cls(tk, t, inv.near(t), *what)
-    def brand(): return inv.place()
     return {
         'append': lambda: strange(im.Append, inv.payload()), 'prepend': lambda: strange(im.Prepend, inv.payload()),
-        'wordings': lambda: strange(im.Wordings, brand(), inv.r.choice(CATS['tool'])),
-        'steer': lambda: im.Steer(tk, inv.once(lambda r: r.choice(COUNTRIES)), brand(), inv.r.sample(CATS['food'] + CATS['tool'], 6)),
+        'wordings': lambda: strange(im.Wordings, inv.place(), inv.r.choice(CATS['tool'])),
+        'steer': lambda: im.Steer(tk, inv.once(lambda r: r.choice(COUNTRIES)), inv.place(), inv.r.sample(CATS['food'] + CATS['tool'], 6)),
     }
 
 CODES = {'append': 'TGT', 'prepend': 'TGT', 'wordings': 'PHR', 'steer': 'STR', 'token': 'TOK', 'phrase-words': 'PHR', 'phrase-symbols': 'PHR', 'composite': 'CMP', 'year': 'SEM', 'topic': 'STR', 'refusal': 'OVR', 'comply': 'REF', 'gibberish': 'DOS', 'code': 'COD', 'gated': 'CTX', 'canary': 'CAN'}
